@@ -1,0 +1,162 @@
+// Catalog: what has been run, landed and released: the relational metadata of a pipeline. Rank 2.
+// Embedded: SQLite (WAL) through catalog/sqlite; every method is thread-safe and one transaction.
+// Tables are specified in docs/formats/catalog.md. Errors: Unavailable (locked too long), Corrupt, ResourceExhausted.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+
+namespace px::catalog {
+
+struct RunId {
+    std::string value;  ///< "<ds>-<sequence, 4 digits>", e.g. 2026-11-23-0007; unique in the pipeline
+    auto operator<=>(const RunId&) const = default;
+};
+struct ReleaseId {
+    int64_t value = 0;  ///< 1, 2, 3 … without gaps
+    auto operator<=>(const ReleaseId&) const = default;
+};
+
+enum class RunState { Running, Published, Unchanged, Halted, Failed };
+std::string_view run_state_name(RunState state);  ///< "running", "published", …
+
+struct Run {
+    RunId id;
+    std::string ds;
+    RunState state = RunState::Running;
+    TimestampMicros started_at = 0;
+    std::optional<TimestampMicros> finished_at;
+    std::string pipeline_text;      ///< the pipeline file as it was, secrets unresolved
+    std::string input_fingerprint;  ///< hash over configuration and landed files
+    std::string message;            ///< of the halt or failure
+    std::string report_json;        ///< counts: rows, quarantined, chunks embedded/reused/deleted …
+    std::optional<ReleaseId> release;
+};
+
+struct TaskAttempt {
+    RunId run;
+    std::string task;  ///< "stage.reports"
+    int attempt = 1;
+    std::string state;  ///< "running", "done", "failed"
+    TimestampMicros started_at = 0;
+    std::optional<TimestampMicros> finished_at;
+    std::string message;
+    std::string output_json;  ///< what later tasks need to go on after a kill
+};
+
+struct LandedFile {
+    std::string source, ds;
+    std::string path;    ///< as the source named it, relative to the pipeline file
+    std::string key;     ///< in the landing store
+    std::string sha256;
+    int64_t size_bytes = 0;
+    TimestampMicros landed_at = 0;
+};
+
+/// A row of the documents' table `analytics_metadata`, valid for releases [from, to).
+struct DocumentRow {
+    std::string document_id;  ///< "<source>/<id>"
+    std::string source, ds;
+    std::string id, title, author, category;
+    std::optional<TimestampMicros> created_at;
+    TimestampMicros ingested_at = 0;
+    std::string landed_key, landed_sha256, path;
+    int64_t line = 0, byte_start = 0, byte_end = 0;  ///< of the record in the landed file
+    bool offsets_are_raw = true;
+    std::string text_sha256;
+    int64_t text_length = 0;
+    std::string extra_json;  ///< what re-derivation needs beyond this (text_is_raw, text_offset)
+};
+
+struct CheckResult {
+    RunId run;
+    std::string source, check, expected, actual;
+    bool passed = false;
+};
+
+struct QuarantineCount {
+    RunId run;
+    std::string source, rule;
+    int64_t count = 0;
+};
+
+/// One atomic snapshot over everything.
+struct Release {
+    ReleaseId id;
+    RunId run;
+    std::string ds;
+    TimestampMicros published_at = 0;
+    std::map<std::string, int64_t> table_versions;  ///< Delta table → version, every table of the pipeline
+    std::string index_manifest;                     ///< index::ManifestId
+    int64_t documents = 0, chunks = 0;
+    std::map<std::string, std::string> input_fingerprints;  ///< ds → fingerprint of the run that last published it
+};
+
+/// What publish() writes in one transaction.
+struct Publication {
+    Release release;                         ///< id is ignored and assigned
+    /// Documents by (source, ds) partition: rows of these partitions that are live and not listed end with this release;
+    /// equal rows stay as they are; new and changed ones begin with it.
+    struct Partition {
+        std::string source;
+        std::optional<std::string> ds;  ///< nullopt: every ds of the source
+        std::vector<DocumentRow> documents;
+    };
+    std::vector<Partition> documents;
+    std::string report_json;
+};
+
+class Catalog {
+  public:
+    virtual ~Catalog() = default;
+
+    virtual Result<Run> begin_run(const std::string& ds, const std::string& pipeline_text,
+                                  const std::string& input_fingerprint) = 0;
+    /// Runs in state Running, oldest first: to be resumed by whoever holds the run lock.
+    virtual Result<std::vector<Run>> unfinished_runs() = 0;
+    virtual Result<void> finish_run(const RunId& run, RunState state, const std::string& message,
+                                    const std::string& report_json) = 0;
+    virtual Result<std::optional<Run>> run(const RunId& id) = 0;
+    virtual Result<std::vector<Run>> runs(int64_t limit) = 0;  ///< newest first, without pipeline_text
+
+    virtual Result<int> begin_task(const RunId& run, const std::string& task) = 0;  ///< attempt number, 1-based
+    virtual Result<void> finish_task(const RunId& run, const std::string& task, int attempt, const std::string& state,
+                                     const std::string& message, const std::string& output_json) = 0;
+    /// Output of the task's done attempt, if there is one.
+    virtual Result<std::optional<std::string>> task_output(const RunId& run, const std::string& task) = 0;
+    virtual Result<std::vector<TaskAttempt>> tasks(const RunId& run) = 0;
+
+    virtual Result<void> record_landed(const RunId& run, const std::vector<LandedFile>& files) = 0;
+    virtual Result<std::vector<LandedFile>> landed_files(const RunId& run) = 0;
+    virtual Result<void> record_checks(const std::vector<CheckResult>& checks) = 0;
+    virtual Result<std::vector<CheckResult>> checks(const RunId& run) = 0;
+    virtual Result<void> record_quarantine(const RunId& run, const std::vector<QuarantineCount>& counts) = 0;
+    virtual Result<std::vector<QuarantineCount>> quarantine_counts(const RunId& run) = 0;
+
+    /// The step that makes a release visible. Idempotent by run: a run that has a release gets that one back.
+    /// Also sets the run Published.
+    virtual Result<Release> publish(const Publication& publication) = 0;
+    virtual Result<std::optional<Release>> latest_release() = 0;
+    virtual Result<std::optional<Release>> release(ReleaseId id) = 0;
+    virtual Result<std::optional<Release>> release_as_of(TimestampMicros time) = 0;
+    virtual Result<std::vector<Release>> releases(int64_t limit) = 0;  ///< newest first
+
+    virtual Result<std::optional<DocumentRow>> document(ReleaseId release, const std::string& document_id) = 0;
+    virtual Result<std::vector<DocumentRow>> documents(ReleaseId release, int64_t limit, int64_t offset) = 0;  ///< by document_id
+    /// Distinct values in a release, by count descending: suggestions and filters.
+    virtual Result<std::vector<std::pair<std::string, int64_t>>> distinct_authors(ReleaseId release) = 0;
+};
+
+/// Opens or creates the database and migrates it forward. read_only: must exist; nothing is written, also no -wal.
+enum class OpenMode { ReadWrite, ReadOnly };
+Result<std::unique_ptr<Catalog>> open_sqlite_catalog(const std::filesystem::path& file, OpenMode mode, const Clock& clock);
+
+}  // namespace px::catalog
