@@ -19,8 +19,12 @@ struct LogicalType {
     ~LogicalType() { duckdb_destroy_logical_type(&handle); }
 };
 
-bool starts_with(std::string_view text, std::string_view prefix) { return text.substr(0, prefix.size()) == prefix; }
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+bool starts_with(std::string_view text, std::string_view prefix) {
+    return text.substr(0, prefix.size()) == prefix;
+}
+bool contains(std::string_view text, std::string_view part) {
+    return text.find(part) != std::string_view::npos;
+}
 
 /// Every message of DuckDB begins with its kind, also where the C library gives no error type.
 Error duckdb_error(const char* text) {
@@ -29,13 +33,17 @@ Error duckdb_error(const char* text) {
         return fail(ErrorCode::ResourceExhausted, std::move(message),
                     "give it more memory or temporary space, or ask for less at once");
     }
-    if (starts_with(message, "INTERRUPT Error")) return fail(ErrorCode::Cancelled, std::move(message));
-    if (starts_with(message, "Permission Error")) return fail(ErrorCode::Forbidden, std::move(message));
+    if (starts_with(message, "INTERRUPT Error"))
+        return fail(ErrorCode::Cancelled, std::move(message));
+    if (starts_with(message, "Permission Error"))
+        return fail(ErrorCode::Forbidden, std::move(message));
     if (starts_with(message, "IO Error")) {
         if (contains(message, "No space left")) {
-            return fail(ErrorCode::ResourceExhausted, std::move(message), "free some space on the disk");
+            return fail(ErrorCode::ResourceExhausted, std::move(message),
+                        "free some space on the disk");
         }
-        if (contains(message, "Permission denied") || contains(message, "disabled by configuration")) {
+        if (contains(message, "Permission denied") ||
+            contains(message, "disabled by configuration")) {
             return fail(ErrorCode::Forbidden, std::move(message));
         }
         if (contains(message, "No such file") || contains(message, "No files found") ||
@@ -45,8 +53,8 @@ Error duckdb_error(const char* text) {
         return fail(ErrorCode::Unavailable, std::move(message));
     }
     for (std::string_view kind :
-         {"INTERNAL Error", "FATAL Error", "TransactionContext Error", "Connection Error", "Serialization Error",
-          "Executor Error", "Scheduler Error"}) {
+         {"INTERNAL Error", "FATAL Error", "TransactionContext Error", "Connection Error",
+          "Serialization Error", "Executor Error", "Scheduler Error"}) {
         if (starts_with(message, kind)) return fail(ErrorCode::Internal, std::move(message));
     }
     return fail(ErrorCode::InvalidArgument, std::move(message));
@@ -54,38 +62,70 @@ Error duckdb_error(const char* text) {
 
 std::string_view plain_name(TypeId id) {
     switch (id) {
-        case TypeId::Boolean: return "BOOLEAN";
-        case TypeId::TinyInt: return "TINYINT";
-        case TypeId::SmallInt: return "SMALLINT";
-        case TypeId::Integer: return "INTEGER";
-        case TypeId::BigInt: return "BIGINT";
-        case TypeId::UTinyInt: return "UTINYINT";
-        case TypeId::USmallInt: return "USMALLINT";
-        case TypeId::UInteger: return "UINTEGER";
-        case TypeId::UBigInt: return "UBIGINT";
-        case TypeId::Float: return "FLOAT";
-        case TypeId::Double: return "DOUBLE";
-        case TypeId::Timestamp: return "TIMESTAMP";
-        case TypeId::Date: return "DATE";
-        case TypeId::Time: return "TIME";
-        case TypeId::Interval: return "INTERVAL";
-        case TypeId::HugeInt: return "HUGEINT";
-        case TypeId::UHugeInt: return "UHUGEINT";
-        case TypeId::Varchar: return "VARCHAR";
-        case TypeId::Blob: return "BLOB";
-        case TypeId::TimestampS: return "TIMESTAMP_S";
-        case TypeId::TimestampMs: return "TIMESTAMP_MS";
-        case TypeId::TimestampNs: return "TIMESTAMP_NS";
-        case TypeId::Uuid: return "UUID";
-        case TypeId::Bit: return "BIT";
-        case TypeId::TimeTz: return "TIME WITH TIME ZONE";
-        case TypeId::TimestampTz: return "TIMESTAMP WITH TIME ZONE";
-        case TypeId::BigNum: return "BIGNUM";
-        case TypeId::SqlNull: return "\"NULL\"";
-        case TypeId::TimeNs: return "TIME_NS";
-        case TypeId::Geometry: return "GEOMETRY";
-        case TypeId::Variant: return "VARIANT";
-        default: return "UNKNOWN";
+        case TypeId::Boolean:
+            return "BOOLEAN";
+        case TypeId::TinyInt:
+            return "TINYINT";
+        case TypeId::SmallInt:
+            return "SMALLINT";
+        case TypeId::Integer:
+            return "INTEGER";
+        case TypeId::BigInt:
+            return "BIGINT";
+        case TypeId::UTinyInt:
+            return "UTINYINT";
+        case TypeId::USmallInt:
+            return "USMALLINT";
+        case TypeId::UInteger:
+            return "UINTEGER";
+        case TypeId::UBigInt:
+            return "UBIGINT";
+        case TypeId::Float:
+            return "FLOAT";
+        case TypeId::Double:
+            return "DOUBLE";
+        case TypeId::Timestamp:
+            return "TIMESTAMP";
+        case TypeId::Date:
+            return "DATE";
+        case TypeId::Time:
+            return "TIME";
+        case TypeId::Interval:
+            return "INTERVAL";
+        case TypeId::HugeInt:
+            return "HUGEINT";
+        case TypeId::UHugeInt:
+            return "UHUGEINT";
+        case TypeId::Varchar:
+            return "VARCHAR";
+        case TypeId::Blob:
+            return "BLOB";
+        case TypeId::TimestampS:
+            return "TIMESTAMP_S";
+        case TypeId::TimestampMs:
+            return "TIMESTAMP_MS";
+        case TypeId::TimestampNs:
+            return "TIMESTAMP_NS";
+        case TypeId::Uuid:
+            return "UUID";
+        case TypeId::Bit:
+            return "BIT";
+        case TypeId::TimeTz:
+            return "TIME WITH TIME ZONE";
+        case TypeId::TimestampTz:
+            return "TIMESTAMP WITH TIME ZONE";
+        case TypeId::BigNum:
+            return "BIGNUM";
+        case TypeId::SqlNull:
+            return "\"NULL\"";
+        case TypeId::TimeNs:
+            return "TIME_NS";
+        case TypeId::Geometry:
+            return "GEOMETRY";
+        case TypeId::Variant:
+            return "VARIANT";
+        default:
+            return "UNKNOWN";
     }
 }
 
@@ -93,34 +133,44 @@ int plain_bytes(TypeId id) {
     switch (id) {
         case TypeId::Boolean:
         case TypeId::TinyInt:
-        case TypeId::UTinyInt: return 1;
+        case TypeId::UTinyInt:
+            return 1;
         case TypeId::SmallInt:
-        case TypeId::USmallInt: return 2;
+        case TypeId::USmallInt:
+            return 2;
         case TypeId::Integer:
         case TypeId::UInteger:
         case TypeId::Float:
-        case TypeId::Date: return 4;
+        case TypeId::Date:
+            return 4;
         case TypeId::HugeInt:
         case TypeId::UHugeInt:
         case TypeId::Uuid:
         case TypeId::Interval:
         case TypeId::Varchar:
         case TypeId::Blob:
-        case TypeId::Bit: return 16;
-        default: return 8;
+        case TypeId::Bit:
+            return 16;
+        default:
+            return 8;
     }
 }
 
 int storage_bytes_of(duckdb_type internal) {
     switch (internal) {
         case DUCKDB_TYPE_TINYINT:
-        case DUCKDB_TYPE_UTINYINT: return 1;
+        case DUCKDB_TYPE_UTINYINT:
+            return 1;
         case DUCKDB_TYPE_SMALLINT:
-        case DUCKDB_TYPE_USMALLINT: return 2;
+        case DUCKDB_TYPE_USMALLINT:
+            return 2;
         case DUCKDB_TYPE_INTEGER:
-        case DUCKDB_TYPE_UINTEGER: return 4;
-        case DUCKDB_TYPE_HUGEINT: return 16;
-        default: return 8;
+        case DUCKDB_TYPE_UINTEGER:
+            return 4;
+        case DUCKDB_TYPE_HUGEINT:
+            return 16;
+        default:
+            return 8;
     }
 }
 
@@ -173,7 +223,8 @@ Type describe(duckdb_logical_type handle) {
         case TypeId::Struct:
         case TypeId::Union: {
             bool is_union = type.id == TypeId::Union;
-            uint64_t count = is_union ? duckdb_union_type_member_count(handle) : duckdb_struct_type_child_count(handle);
+            uint64_t count = is_union ? duckdb_union_type_member_count(handle)
+                                      : duckdb_struct_type_child_count(handle);
             type.sql = is_union ? "UNION(" : "STRUCT(";
             for (uint64_t i = 0; i < count; ++i) {
                 OwnedText name(is_union ? duckdb_union_type_member_name(handle, i)
@@ -182,12 +233,14 @@ Type describe(duckdb_logical_type handle) {
                                             : duckdb_struct_type_child_type(handle, i));
                 type.names.emplace_back(name.get());
                 type.children.push_back(describe(member.handle));
-                type.sql += fmt::format("{}{} {}", i ? ", " : "", quote_identifier(name.get()), type.children.back().sql);
+                type.sql += fmt::format("{}{} {}", i ? ", " : "", quote_identifier(name.get()),
+                                        type.children.back().sql);
             }
             type.sql += ')';
             break;
         }
-        default: break;
+        default:
+            break;
     }
     if (!type.alias.empty()) type.sql = type.alias;
     return type;
@@ -233,27 +286,41 @@ ColumnView::ColumnView(_duckdb_vector* vector, const Type* type)
 int64_t ColumnView::int64_at(uint64_t row) const {
     switch (type_->id) {
         case TypeId::Boolean:
-        case TypeId::UTinyInt: return load<uint8_t>(data_, row);
-        case TypeId::TinyInt: return load<int8_t>(data_, row);
-        case TypeId::USmallInt: return load<uint16_t>(data_, row);
-        case TypeId::SmallInt: return load<int16_t>(data_, row);
-        case TypeId::UInteger: return load<uint32_t>(data_, row);
+        case TypeId::UTinyInt:
+            return load<uint8_t>(data_, row);
+        case TypeId::TinyInt:
+            return load<int8_t>(data_, row);
+        case TypeId::USmallInt:
+            return load<uint16_t>(data_, row);
+        case TypeId::SmallInt:
+            return load<int16_t>(data_, row);
+        case TypeId::UInteger:
+            return load<uint32_t>(data_, row);
         case TypeId::Integer:
-        case TypeId::Date: return load<int32_t>(data_, row);
+        case TypeId::Date:
+            return load<int32_t>(data_, row);
         case TypeId::Enum:
             switch (type_->storage_bytes) {
-                case 1: return load<uint8_t>(data_, row);
-                case 2: return load<uint16_t>(data_, row);
-                default: return load<uint32_t>(data_, row);
+                case 1:
+                    return load<uint8_t>(data_, row);
+                case 2:
+                    return load<uint16_t>(data_, row);
+                default:
+                    return load<uint32_t>(data_, row);
             }
         case TypeId::Decimal:
             switch (type_->storage_bytes) {
-                case 2: return load<int16_t>(data_, row);
-                case 4: return load<int32_t>(data_, row);
-                case 8: return load<int64_t>(data_, row);
-                default: return static_cast<int64_t>(load<Int128>(data_, row));
+                case 2:
+                    return load<int16_t>(data_, row);
+                case 4:
+                    return load<int32_t>(data_, row);
+                case 8:
+                    return load<int64_t>(data_, row);
+                default:
+                    return static_cast<int64_t>(load<Int128>(data_, row));
             }
-        default: return load<int64_t>(data_, row);
+        default:
+            return load<int64_t>(data_, row);
     }
 }
 
@@ -264,7 +331,8 @@ Int128 ColumnView::int128_at(uint64_t row) const {
 }
 
 double ColumnView::double_at(uint64_t row) const {
-    return type_->id == TypeId::Float ? static_cast<double>(load<float>(data_, row)) : load<double>(data_, row);
+    return type_->id == TypeId::Float ? static_cast<double>(load<float>(data_, row))
+                                      : load<double>(data_, row);
 }
 
 std::pair<uint64_t, uint64_t> ColumnView::list_at(uint64_t row) const {
@@ -282,14 +350,18 @@ ColumnView ColumnView::child(size_t index) const {
         return tag;
     }();
     switch (type_->id) {
-        case TypeId::List: return {duckdb_list_vector_get_child(vector_), &type_->children[0]};
-        case TypeId::Array: return {duckdb_array_vector_get_child(vector_), &type_->children[0]};
+        case TypeId::List:
+            return {duckdb_list_vector_get_child(vector_), &type_->children[0]};
+        case TypeId::Array:
+            return {duckdb_array_vector_get_child(vector_), &type_->children[0]};
         case TypeId::Map:
             return {duckdb_struct_vector_get_child(duckdb_list_vector_get_child(vector_), index),
                     &type_->children[index]};
         case TypeId::Union:
-            return {duckdb_struct_vector_get_child(vector_, index), index == 0 ? &kTag : &type_->children[index - 1]};
-        default: return {duckdb_struct_vector_get_child(vector_, index), &type_->children[index]};
+            return {duckdb_struct_vector_get_child(vector_, index),
+                    index == 0 ? &kTag : &type_->children[index - 1]};
+        default:
+            return {duckdb_struct_vector_get_child(vector_, index), &type_->children[index]};
     }
 }
 
@@ -362,7 +434,8 @@ Result<std::vector<std::vector<std::optional<std::string>>>> Rows::read_text() {
     while (std::optional<Chunk> chunk = PX_TRY(next())) {
         size_t first = rows.size();
         rows.resize(first + chunk->row_count());
-        for (uint64_t r = 0; r < chunk->row_count(); ++r) rows[first + r].resize(state_->columns.size());
+        for (uint64_t r = 0; r < chunk->row_count(); ++r)
+            rows[first + r].resize(state_->columns.size());
         for (size_t c = 0; c < state_->columns.size(); ++c) {
             ColumnView column = chunk->column(c);
             for (uint64_t r = 0; r < chunk->row_count(); ++r) {
@@ -381,20 +454,25 @@ Prepared::~Prepared() {
 }
 
 uint64_t Prepared::parameter_count() const { return duckdb_nparams(handle_); }
-StatementType Prepared::type() const { return static_cast<StatementType>(duckdb_prepared_statement_type(handle_)); }
+StatementType Prepared::type() const {
+    return static_cast<StatementType>(duckdb_prepared_statement_type(handle_));
+}
 
 namespace {
 Result<void> bound(duckdb_state state, duckdb_prepared_statement handle, uint64_t index) {
     if (state == DuckDBSuccess) return {};
     const char* error = duckdb_prepare_error(handle);
     if (error != nullptr && *error != '\0') return duckdb_error(error);
-    return fail(ErrorCode::InvalidArgument, fmt::format("cannot bind parameter ${} of a statement with {} parameters",
-                                                        index, duckdb_nparams(handle)));
+    return fail(ErrorCode::InvalidArgument,
+                fmt::format("cannot bind parameter ${} of a statement with {} parameters", index,
+                            duckdb_nparams(handle)));
 }
 }  // namespace
 
 Result<void> Prepared::bind_text(uint64_t index, std::string_view text) {
-    return bound(duckdb_bind_varchar_length(handle_, index, text.data() ? text.data() : "", text.size()), handle_, index);
+    return bound(
+        duckdb_bind_varchar_length(handle_, index, text.data() ? text.data() : "", text.size()),
+        handle_, index);
 }
 Result<void> Prepared::bind_int64(uint64_t index, int64_t value) {
     return bound(duckdb_bind_int64(handle_, index, value), handle_, index);
@@ -402,7 +480,9 @@ Result<void> Prepared::bind_int64(uint64_t index, int64_t value) {
 Result<void> Prepared::bind_double(uint64_t index, double value) {
     return bound(duckdb_bind_double(handle_, index, value), handle_, index);
 }
-Result<void> Prepared::bind_null(uint64_t index) { return bound(duckdb_bind_null(handle_, index), handle_, index); }
+Result<void> Prepared::bind_null(uint64_t index) {
+    return bound(duckdb_bind_null(handle_, index), handle_, index);
+}
 
 Result<Rows> Prepared::execute() {
     auto state = std::make_unique<Rows::State>();
@@ -467,7 +547,8 @@ Result<Prepared> Connection::prepare(const std::string& sql) {
     duckdb_prepared_statement handle = nullptr;
     duckdb_state state = duckdb_prepare(handle_, sql.c_str(), &handle);
     Prepared prepared(handle_, handle);
-    if (state != DuckDBSuccess) return duckdb_error(handle ? duckdb_prepare_error(handle) : nullptr);
+    if (state != DuckDBSuccess)
+        return duckdb_error(handle ? duckdb_prepare_error(handle) : nullptr);
     return prepared;
 }
 
@@ -502,9 +583,11 @@ Result<std::vector<StatementType>> Connection::statement_types(const std::string
     std::vector<StatementType> types;
     for (idx_t i = 0; i < extracted.count; ++i) {
         duckdb_prepared_statement handle = nullptr;
-        duckdb_state state = duckdb_prepare_extracted_statement(handle_, extracted.handle, i, &handle);
+        duckdb_state state =
+            duckdb_prepare_extracted_statement(handle_, extracted.handle, i, &handle);
         Prepared prepared(handle_, handle);
-        if (state != DuckDBSuccess) return duckdb_error(handle ? duckdb_prepare_error(handle) : nullptr);
+        if (state != DuckDBSuccess)
+            return duckdb_error(handle ? duckdb_prepare_error(handle) : nullptr);
         types.push_back(prepared.type());
     }
     return types;
@@ -514,7 +597,8 @@ void Connection::interrupt() { duckdb_interrupt(handle_); }
 
 // ------------------------------------------------------------------- Database
 
-Result<Database> Database::open(const std::string& path, const std::map<std::string, std::string>& settings) {
+Result<Database> Database::open(const std::string& path,
+                                const std::map<std::string, std::string>& settings) {
     struct Config {
         duckdb_config handle = nullptr;
         ~Config() { duckdb_destroy_config(&handle); }
@@ -524,12 +608,14 @@ Result<Database> Database::open(const std::string& path, const std::map<std::str
     }
     for (const auto& [name, value] : settings) {
         if (duckdb_set_config(config.handle, name.c_str(), value.c_str()) != DuckDBSuccess) {
-            return fail(ErrorCode::InvalidArgument, fmt::format("DuckDB refuses the setting {}={}", name, value));
+            return fail(ErrorCode::InvalidArgument,
+                        fmt::format("DuckDB refuses the setting {}={}", name, value));
         }
     }
     duckdb_database handle = nullptr;
     char* error = nullptr;
-    if (duckdb_open_ext(path.empty() ? nullptr : path.c_str(), &handle, config.handle, &error) != DuckDBSuccess) {
+    if (duckdb_open_ext(path.empty() ? nullptr : path.c_str(), &handle, config.handle, &error) !=
+        DuckDBSuccess) {
         OwnedText owned(error);
         return duckdb_error(error);
     }

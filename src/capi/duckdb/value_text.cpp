@@ -1,4 +1,6 @@
-// Text of values as DuckDB's own CAST(x AS VARCHAR) prints it (session time zone UTC).
+// Text of values as DuckDB's own CAST(x AS VARCHAR) prints it (session time zone UTC), but for two
+// things: a decimal below one keeps its zero (0.5, not .5), and texts in arrays are quoted as those
+// in lists.
 #include <duckdb.h>
 #include <fmt/format.h>
 
@@ -10,7 +12,8 @@
 namespace px::duckdb {
 namespace {
 
-constexpr int64_t kMicrosPerDay = 86'400'000'000;
+/// What makes a text within a list, struct or map ambiguous.
+constexpr std::string_view kNestedSpecial = "[](){},'\"=:";
 
 void append_uint128(UInt128 value, std::string& out) {
     char digits[40];
@@ -27,10 +30,10 @@ void append_int128(Int128 value, std::string& out) {
     append_uint128(value < 0 ? ~static_cast<UInt128>(value) + 1 : static_cast<UInt128>(value), out);
 }
 
-void append_decimal(Int128 value, int precision, int scale, std::string& out) {
+/// Always with a digit before the point, so that it is a JSON number too.
+void append_decimal(Int128 value, int scale, std::string& out) {
     if (value < 0) out += '-';
-    UInt128 magnitude =
-        value < 0 ? ~static_cast<UInt128>(value) + 1 : static_cast<UInt128>(value);
+    UInt128 magnitude = value < 0 ? ~static_cast<UInt128>(value) + 1 : static_cast<UInt128>(value);
     std::string digits;
     append_uint128(magnitude, digits);
     if (scale == 0) {
@@ -39,7 +42,6 @@ void append_decimal(Int128 value, int precision, int scale, std::string& out) {
     }
     auto fraction = static_cast<size_t>(scale);
     if (digits.size() <= fraction) digits.insert(0, fraction + 1 - digits.size(), '0');
-    (void)precision;
     out.append(digits, 0, digits.size() - fraction);
     out += '.';
     out.append(digits, digits.size() - fraction, std::string::npos);
@@ -48,7 +50,7 @@ void append_decimal(Int128 value, int precision, int scale, std::string& out) {
 template <class T>
 void append_float(T value, std::string& out) {
     if (std::isnan(value)) {
-        out += std::signbit(value) ? "nan" : "nan";
+        out += "nan";
         return;
     }
     if (std::isinf(value)) {
@@ -65,15 +67,16 @@ void append_date(int64_t days, std::string& out) {
     int64_t z = days + 719468;
     int64_t era = (z >= 0 ? z : z - 146096) / 146097;
     int64_t day_of_era = z - era * 146097;
-    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
     int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     int64_t month_part = (5 * day_of_year + 2) / 153;
     int64_t day = day_of_year - (153 * month_part + 2) / 5 + 1;
     int64_t month = month_part < 10 ? month_part + 3 : month_part - 9;
     int64_t year = year_of_era + era * 400 + (month <= 2 ? 1 : 0);
     bool before_christ = year <= 0;
-    fmt::format_to(std::back_inserter(out), "{:04}-{:02}-{:02}{}", before_christ ? 1 - year : year, month, day,
-                   before_christ ? " (BC)" : "");
+    fmt::format_to(std::back_inserter(out), "{:04}-{:02}-{:02}{}", before_christ ? 1 - year : year,
+                   month, day, before_christ ? " (BC)" : "");
 }
 
 /// Fraction digits of a time: none, or as many as it takes.
@@ -87,11 +90,13 @@ void append_fraction(int64_t fraction, int digits, std::string& out) {
 
 void append_time(int64_t units, int64_t units_per_second, int digits, std::string& out) {
     int64_t seconds = units / units_per_second;
-    fmt::format_to(std::back_inserter(out), "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    fmt::format_to(std::back_inserter(out), "{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60,
+                   seconds % 60);
     append_fraction(units % units_per_second, digits, out);
 }
 
-void append_timestamp(int64_t value, int64_t units_per_second, int digits, std::string_view zone, std::string& out) {
+void append_timestamp(int64_t value, int64_t units_per_second, int digits, std::string_view zone,
+                      std::string& out) {
     if (value == INT64_MAX || value == -INT64_MAX) {
         out += value > 0 ? "infinity" : "-infinity";
         return;
@@ -125,7 +130,8 @@ void append_interval(const duckdb_interval& value, std::string& out) {
     auto part = [&](int64_t count, std::string_view unit) {
         if (count == 0) return;
         if (out.size() != start) out += ' ';
-        fmt::format_to(std::back_inserter(out), "{} {}{}", count, unit, count == 1 || count == -1 ? "" : "s");
+        fmt::format_to(std::back_inserter(out), "{} {}{}", count, unit,
+                       count == 1 || count == -1 ? "" : "s");
     };
     part(value.months / 12, "year");
     part(value.months % 12, "month");
@@ -133,7 +139,8 @@ void append_interval(const duckdb_interval& value, std::string& out) {
     if (value.micros != 0) {
         if (out.size() != start) out += ' ';
         if (value.micros < 0) out += '-';
-        uint64_t micros = value.micros < 0 ? ~static_cast<uint64_t>(value.micros) + 1 : static_cast<uint64_t>(value.micros);
+        uint64_t micros = value.micros < 0 ? ~static_cast<uint64_t>(value.micros) + 1
+                                           : static_cast<uint64_t>(value.micros);
         append_time(static_cast<int64_t>(micros), 1'000'000, 6, out);
     } else if (out.size() == start) {
         out += "00:00:00";
@@ -167,18 +174,19 @@ void append_bits(std::string_view bytes, std::string& out) {
     if (bytes.empty()) return;
     auto padding = static_cast<size_t>(static_cast<unsigned char>(bytes[0]));
     for (size_t bit = padding; bit < (bytes.size() - 1) * 8; ++bit) {
-        out += ((static_cast<unsigned char>(bytes[1 + bit / 8]) >> (7 - bit % 8)) & 1) != 0 ? '1' : '0';
+        out += ((static_cast<unsigned char>(bytes[1 + bit / 8]) >> (7 - bit % 8)) & 1) != 0 ? '1'
+                                                                                            : '0';
     }
 }
 
 /// A text within a list, struct or map: quoted where it could be read as something else.
-void append_nested_text(std::string_view text, std::string_view special, std::string& out) {
+void append_nested_text(std::string_view text, std::string& out) {
     auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
     auto space = [](char c) { return c == ' ' || (c >= '\t' && c <= '\r'); };
-    bool is_null = text.size() == 4 && lower(text[0]) == 'n' && lower(text[1]) == 'u' && lower(text[2]) == 'l' &&
-                   lower(text[3]) == 'l';
+    bool is_null = text.size() == 4 && lower(text[0]) == 'n' && lower(text[1]) == 'u' &&
+                   lower(text[2]) == 'l' && lower(text[3]) == 'l';
     bool quote = text.empty() || is_null || space(text.front()) || space(text.back()) ||
-                 text.find_first_of(special) != std::string_view::npos;
+                 text.find_first_of(kNestedSpecial) != std::string_view::npos;
     if (!quote) {
         out += text;
         return;
@@ -193,7 +201,7 @@ void append_nested_text(std::string_view text, std::string_view special, std::st
 
 Result<void> append_value(const ColumnView& column, uint64_t row, std::string& out);
 
-Result<void> append_nested(const ColumnView& column, uint64_t row, std::string_view special, std::string& out) {
+Result<void> append_nested(const ColumnView& column, uint64_t row, std::string& out) {
     if (column.is_null(row)) {
         out += "NULL";
         return {};
@@ -202,32 +210,48 @@ Result<void> append_nested(const ColumnView& column, uint64_t row, std::string_v
         case TypeId::List:
         case TypeId::Array:
         case TypeId::Struct:
-        case TypeId::Map: return append_value(column, row, out);
-        default: break;
+        case TypeId::Map:
+            return append_value(column, row, out);
+        default:
+            break;
     }
     std::string text;
     PX_TRY(append_value(column, row, text));
-    append_nested_text(text, special, out);
+    append_nested_text(text, out);
     return {};
 }
 
 Result<void> append_value(const ColumnView& column, uint64_t row, std::string& out) {
     const Type& type = column.type();
     switch (type.id) {
-        case TypeId::Boolean: out += column.bool_at(row) ? "true" : "false"; return {};
+        case TypeId::Boolean:
+            out += column.bool_at(row) ? "true" : "false";
+            return {};
         case TypeId::TinyInt:
         case TypeId::SmallInt:
         case TypeId::Integer:
         case TypeId::BigInt:
         case TypeId::UTinyInt:
         case TypeId::USmallInt:
-        case TypeId::UInteger: fmt::format_to(std::back_inserter(out), "{}", column.int64_at(row)); return {};
+        case TypeId::UInteger:
+            fmt::format_to(std::back_inserter(out), "{}", column.int64_at(row));
+            return {};
         case TypeId::UBigInt:
-        case TypeId::HugeInt: append_int128(column.int128_at(row), out); return {};
-        case TypeId::UHugeInt: append_uint128(static_cast<UInt128>(column.int128_at(row)), out); return {};
-        case TypeId::Float: append_float(column.data<float>()[row], out); return {};
-        case TypeId::Double: append_float(column.data<double>()[row], out); return {};
-        case TypeId::Decimal: append_decimal(column.int128_at(row), type.precision, type.scale, out); return {};
+        case TypeId::HugeInt:
+            append_int128(column.int128_at(row), out);
+            return {};
+        case TypeId::UHugeInt:
+            append_uint128(static_cast<UInt128>(column.int128_at(row)), out);
+            return {};
+        case TypeId::Float:
+            append_float(column.data<float>()[row], out);
+            return {};
+        case TypeId::Double:
+            append_float(column.data<double>()[row], out);
+            return {};
+        case TypeId::Decimal:
+            append_decimal(column.int128_at(row), type.scale, out);
+            return {};
         case TypeId::Date: {
             int64_t days = column.int64_at(row);
             if (days == INT32_MAX || days == -INT32_MAX) {
@@ -237,32 +261,62 @@ Result<void> append_value(const ColumnView& column, uint64_t row, std::string& o
             }
             return {};
         }
-        case TypeId::Time: append_time(column.int64_at(row), 1'000'000, 6, out); return {};
-        case TypeId::TimeNs: append_time(column.int64_at(row), 1'000'000'000, 9, out); return {};
+        case TypeId::Time:
+            append_time(column.int64_at(row), 1'000'000, 6, out);
+            return {};
+        case TypeId::TimeNs:
+            append_time(column.int64_at(row), 1'000'000'000, 9, out);
+            return {};
         case TypeId::TimeTz: {
             duckdb_time_tz raw{static_cast<uint64_t>(column.int64_at(row))};
             duckdb_time_tz_struct parts = duckdb_from_time_tz(raw);
             duckdb_time_struct time = parts.time;
-            fmt::format_to(std::back_inserter(out), "{:02}:{:02}:{:02}", time.hour, time.min, time.sec);
+            fmt::format_to(std::back_inserter(out), "{:02}:{:02}:{:02}", time.hour, time.min,
+                           time.sec);
             append_fraction(time.micros, 6, out);
             int32_t offset = parts.offset < 0 ? -parts.offset : parts.offset;
-            fmt::format_to(std::back_inserter(out), "{}{:02}", parts.offset < 0 ? '-' : '+', offset / 3600);
-            if (offset % 3600 != 0) fmt::format_to(std::back_inserter(out), ":{:02}", offset / 60 % 60);
+            fmt::format_to(std::back_inserter(out), "{}{:02}", parts.offset < 0 ? '-' : '+',
+                           offset / 3600);
+            if (offset % 3600 != 0)
+                fmt::format_to(std::back_inserter(out), ":{:02}", offset / 60 % 60);
             if (offset % 60 != 0) fmt::format_to(std::back_inserter(out), ":{:02}", offset % 60);
             return {};
         }
-        case TypeId::Timestamp: append_timestamp(column.int64_at(row), 1'000'000, 6, "", out); return {};
-        case TypeId::TimestampTz: append_timestamp(column.int64_at(row), 1'000'000, 6, "+00", out); return {};
-        case TypeId::TimestampS: append_timestamp(column.int64_at(row), 1, 0, "", out); return {};
-        case TypeId::TimestampMs: append_timestamp(column.int64_at(row), 1'000, 3, "", out); return {};
-        case TypeId::TimestampNs: append_timestamp(column.int64_at(row), 1'000'000'000, 9, "", out); return {};
-        case TypeId::Interval: append_interval(column.data<duckdb_interval>()[row], out); return {};
-        case TypeId::Uuid: append_uuid(column.int128_at(row), out); return {};
-        case TypeId::Varchar: out += column.bytes_at(row); return {};
-        case TypeId::Blob: append_blob(column.bytes_at(row), out); return {};
-        case TypeId::Bit: append_bits(column.bytes_at(row), out); return {};
-        case TypeId::Enum: out += type.names[static_cast<size_t>(column.int64_at(row))]; return {};
-        case TypeId::SqlNull: return {};
+        case TypeId::Timestamp:
+            append_timestamp(column.int64_at(row), 1'000'000, 6, "", out);
+            return {};
+        case TypeId::TimestampTz:
+            append_timestamp(column.int64_at(row), 1'000'000, 6, "+00", out);
+            return {};
+        case TypeId::TimestampS:
+            append_timestamp(column.int64_at(row), 1, 0, "", out);
+            return {};
+        case TypeId::TimestampMs:
+            append_timestamp(column.int64_at(row), 1'000, 3, "", out);
+            return {};
+        case TypeId::TimestampNs:
+            append_timestamp(column.int64_at(row), 1'000'000'000, 9, "", out);
+            return {};
+        case TypeId::Interval:
+            append_interval(column.data<duckdb_interval>()[row], out);
+            return {};
+        case TypeId::Uuid:
+            append_uuid(column.int128_at(row), out);
+            return {};
+        case TypeId::Varchar:
+            out += column.bytes_at(row);
+            return {};
+        case TypeId::Blob:
+            append_blob(column.bytes_at(row), out);
+            return {};
+        case TypeId::Bit:
+            append_bits(column.bytes_at(row), out);
+            return {};
+        case TypeId::Enum:
+            out += type.names[static_cast<size_t>(column.int64_at(row))];
+            return {};
+        case TypeId::SqlNull:
+            return {};
         case TypeId::List:
         case TypeId::Array: {
             auto [offset, length] = column.list_at(row);
@@ -270,7 +324,7 @@ Result<void> append_value(const ColumnView& column, uint64_t row, std::string& o
             out += '[';
             for (uint64_t i = 0; i < length; ++i) {
                 if (i > 0) out += ", ";
-                PX_TRY(append_nested(elements, offset + i, "[](){},'\"\\=:", out));
+                PX_TRY(append_nested(elements, offset + i, out));
             }
             out += ']';
             return {};
@@ -281,9 +335,9 @@ Result<void> append_value(const ColumnView& column, uint64_t row, std::string& o
             out += '{';
             for (uint64_t i = 0; i < length; ++i) {
                 if (i > 0) out += ", ";
-                PX_TRY(append_nested(keys, offset + i, "[](){},'\"\\=:", out));
+                PX_TRY(append_nested(keys, offset + i, out));
                 out += '=';
-                PX_TRY(append_nested(values, offset + i, "[](){},'\"\\=:", out));
+                PX_TRY(append_nested(values, offset + i, out));
             }
             out += '}';
             return {};
@@ -298,7 +352,7 @@ Result<void> append_value(const ColumnView& column, uint64_t row, std::string& o
                     out += type.names[i];
                     out += "': ";
                 }
-                PX_TRY(append_nested(column.child(i), row, "[](){},'\"\\=:", out));
+                PX_TRY(append_nested(column.child(i), row, out));
             }
             out += named ? '}' : ')';
             return {};
@@ -313,13 +367,16 @@ Result<void> append_value(const ColumnView& column, uint64_t row, std::string& o
             return append_value(member, row, out);
         }
         default:
-            return fail(ErrorCode::InvalidArgument, fmt::format("a value of type {} has no text here", type.sql),
+            return fail(ErrorCode::InvalidArgument,
+                        fmt::format("a value of type {} has no text here", type.sql),
                         "CAST the column to VARCHAR");
     }
 }
 
 }  // namespace
 
-Result<void> ColumnView::append_text(uint64_t row, std::string& out) const { return append_value(*this, row, out); }
+Result<void> ColumnView::append_text(uint64_t row, std::string& out) const {
+    return append_value(*this, row, out);
+}
 
 }  // namespace px::duckdb

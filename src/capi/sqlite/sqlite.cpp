@@ -11,35 +11,48 @@ namespace {
 ErrorCode code_of(int extended) {
     switch (extended & 0xff) {
         case SQLITE_BUSY:
-        case SQLITE_LOCKED: return ErrorCode::Unavailable;
+        case SQLITE_LOCKED:
+            return ErrorCode::Unavailable;
         case SQLITE_FULL:
         case SQLITE_TOOBIG:
-        case SQLITE_NOMEM: return ErrorCode::ResourceExhausted;
+        case SQLITE_NOMEM:
+            return ErrorCode::ResourceExhausted;
         case SQLITE_CORRUPT:
-        case SQLITE_NOTADB: return ErrorCode::Corrupt;
+        case SQLITE_NOTADB:
+            return ErrorCode::Corrupt;
         case SQLITE_READONLY:
         case SQLITE_PERM:
-        case SQLITE_AUTH: return ErrorCode::Forbidden;
+        case SQLITE_AUTH:
+            return ErrorCode::Forbidden;
         case SQLITE_CONSTRAINT:
             return extended == SQLITE_CONSTRAINT_UNIQUE || extended == SQLITE_CONSTRAINT_PRIMARYKEY
                        ? ErrorCode::AlreadyExists
                        : ErrorCode::InvalidArgument;
-        case SQLITE_INTERRUPT: return ErrorCode::Cancelled;
-        case SQLITE_CANTOPEN: return ErrorCode::NotFound;
+        case SQLITE_INTERRUPT:
+            return ErrorCode::Cancelled;
+        case SQLITE_CANTOPEN:
+            return ErrorCode::NotFound;
         case SQLITE_ERROR:
         case SQLITE_MISMATCH:
-        case SQLITE_RANGE: return ErrorCode::InvalidArgument;
-        default: return ErrorCode::Internal;
+        case SQLITE_RANGE:
+            return ErrorCode::InvalidArgument;
+        default:
+            return ErrorCode::Internal;
     }
 }
 
 std::string hint_of(ErrorCode code) {
     switch (code) {
-        case ErrorCode::Unavailable: return "another process holds its lock; try again";
-        case ErrorCode::ResourceExhausted: return "free some space on the disk";
-        case ErrorCode::Corrupt: return "restore the file from a backup";
-        case ErrorCode::Forbidden: return "check the permissions of the file and its folder";
-        default: return {};
+        case ErrorCode::Unavailable:
+            return "another process holds its lock; try again";
+        case ErrorCode::ResourceExhausted:
+            return "free some space on the disk";
+        case ErrorCode::Corrupt:
+            return "restore the file from a backup";
+        case ErrorCode::Forbidden:
+            return "check the permissions of the file and its folder";
+        default:
+            return {};
     }
 }
 
@@ -51,7 +64,8 @@ std::string database_name(sqlite3* handle) {
 Error sqlite_error(sqlite3* handle, int code, std::string_view sql = {}) {
     int extended = handle ? sqlite3_extended_errcode(handle) : code;
     if ((extended & 0xff) != (code & 0xff)) extended = code;
-    const char* text = handle && extended != SQLITE_NOMEM ? sqlite3_errmsg(handle) : sqlite3_errstr(code);
+    const char* text =
+        handle && extended != SQLITE_NOMEM ? sqlite3_errmsg(handle) : sqlite3_errstr(code);
     ErrorCode kind = code_of(extended);
     std::string message = fmt::format("{}: {}", database_name(handle), text);
     if (!sql.empty() && kind == ErrorCode::InvalidArgument) {
@@ -172,11 +186,16 @@ std::string_view Statement::column_decltype(int column) const {
 
 ValueType Statement::column_type(int column) const {
     switch (sqlite3_column_type(handle_, column)) {
-        case SQLITE_INTEGER: return ValueType::Int64;
-        case SQLITE_FLOAT: return ValueType::Double;
-        case SQLITE_TEXT: return ValueType::Text;
-        case SQLITE_BLOB: return ValueType::Blob;
-        default: return ValueType::Null;
+        case SQLITE_INTEGER:
+            return ValueType::Int64;
+        case SQLITE_FLOAT:
+            return ValueType::Double;
+        case SQLITE_TEXT:
+            return ValueType::Text;
+        case SQLITE_BLOB:
+            return ValueType::Blob;
+        default:
+            return ValueType::Null;
     }
 }
 
@@ -194,7 +213,8 @@ std::string_view Statement::column_text(int column) const {
 std::string_view Statement::column_blob(int column) const {
     const void* bytes = sqlite3_column_blob(handle_, column);
     if (!bytes) return {};
-    return {static_cast<const char*>(bytes), static_cast<size_t>(sqlite3_column_bytes(handle_, column))};
+    return {static_cast<const char*>(bytes),
+            static_cast<size_t>(sqlite3_column_bytes(handle_, column))};
 }
 
 std::optional<int64_t> Statement::column_optional_int64(int column) const {
@@ -211,18 +231,26 @@ Result<Database> Database::open(const std::filesystem::path& file, const OpenOpt
     }
     int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI | SQLITE_OPEN_EXRESCODE;
     switch (options.mode) {
-        case OpenMode::ReadOnly: flags |= SQLITE_OPEN_READONLY; break;
-        case OpenMode::ReadWrite: flags |= SQLITE_OPEN_READWRITE; break;
-        case OpenMode::Create: flags |= SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE; break;
+        case OpenMode::ReadOnly:
+            flags |= SQLITE_OPEN_READONLY;
+            break;
+        case OpenMode::ReadWrite:
+            flags |= SQLITE_OPEN_READWRITE;
+            break;
+        case OpenMode::Create:
+            flags |= SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+            break;
     }
     std::filesystem::path absolute = std::filesystem::absolute(file, ignored);
     sqlite3* handle = nullptr;
-    int code = sqlite3_open_v2(uri_of(absolute, options.immutable).c_str(), &handle, flags, nullptr);
+    int code =
+        sqlite3_open_v2(uri_of(absolute, options.immutable).c_str(), &handle, flags, nullptr);
     if (code != SQLITE_OK) {
         int system_error = handle ? sqlite3_system_errno(handle) : 0;
-        Error error = (code & 0xff) == SQLITE_CANTOPEN && system_error != 0
-                          ? fail_errno(system_error, fmt::format("cannot open database {}", file.string()))
-                          : sqlite_error(handle, code);
+        Error error =
+            (code & 0xff) == SQLITE_CANTOPEN && system_error != 0
+                ? fail_errno(system_error, fmt::format("cannot open database {}", file.string()))
+                : sqlite_error(handle, code);
         sqlite3_close_v2(handle);
         return error;
     }
@@ -234,10 +262,10 @@ Result<Database> Database::open(const std::filesystem::path& file, const OpenOpt
 
 Result<Database> Database::open_memory() {
     sqlite3* handle = nullptr;
-    int code = sqlite3_open_v2(":memory:", &handle,
-                               SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
-                                   SQLITE_OPEN_EXRESCODE,
-                               nullptr);
+    int code = sqlite3_open_v2(
+        ":memory:", &handle,
+        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+        nullptr);
     if (code != SQLITE_OK) {
         Error error = sqlite_error(handle, code);
         sqlite3_close_v2(handle);
@@ -268,7 +296,8 @@ Result<Statement> Database::prepare(std::string_view sql) {
     }
     sqlite3_stmt* handle = nullptr;
     const char* tail = nullptr;
-    int code = sqlite3_prepare_v2(handle_, sql.data(), static_cast<int>(sql.size()), &handle, &tail);
+    int code =
+        sqlite3_prepare_v2(handle_, sql.data(), static_cast<int>(sql.size()), &handle, &tail);
     if (code != SQLITE_OK) return sqlite_error(handle_, code, sql);
     Statement statement(handle);
     if (handle == nullptr) return fail(ErrorCode::InvalidArgument, "SQL text without a statement");
@@ -276,7 +305,8 @@ Result<Statement> Database::prepare(std::string_view sql) {
     while (!rest.empty()) {
         sqlite3_stmt* next = nullptr;
         const char* next_tail = nullptr;
-        code = sqlite3_prepare_v2(handle_, rest.data(), static_cast<int>(rest.size()), &next, &next_tail);
+        code = sqlite3_prepare_v2(handle_, rest.data(), static_cast<int>(rest.size()), &next,
+                                  &next_tail);
         bool is_statement = code != SQLITE_OK || next != nullptr;
         sqlite3_finalize(next);
         if (is_statement) {

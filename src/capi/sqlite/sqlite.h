@@ -1,8 +1,9 @@
 // Move-only handles over SQLite: Database, Statement, Transaction. Rank 1; relies on base only.
 // A Database and its Statements belong to one thread at a time (opened without SQLite's own mutex).
-// Errors everywhere: SQLITE_BUSY/LOCKED Unavailable, FULL/TOOBIG/NOMEM ResourceExhausted, CORRUPT/NOTADB Corrupt,
-// READONLY/PERM/AUTH Forbidden, CANTOPEN NotFound or Forbidden, CONSTRAINT AlreadyExists (unique) or InvalidArgument,
-// INTERRUPT Cancelled, ERROR (SQL that does not compile) InvalidArgument, the rest Internal.
+// Errors everywhere: SQLITE_BUSY/LOCKED Unavailable, FULL/TOOBIG/NOMEM ResourceExhausted,
+// CORRUPT/NOTADB Corrupt, READONLY/PERM/AUTH Forbidden, CANTOPEN NotFound or Forbidden, CONSTRAINT
+// AlreadyExists (unique) or InvalidArgument, INTERRUPT Cancelled, ERROR (SQL that does not compile)
+// InvalidArgument, the rest Internal.
 #pragma once
 
 #include <chrono>
@@ -30,7 +31,8 @@ struct OpenOptions {
     OpenMode mode = OpenMode::ReadOnly;
     /// How long a statement waits for another connection's lock before it fails with Unavailable.
     std::chrono::milliseconds busy_timeout{10'000};
-    /// With ReadOnly: the file can't change while open, so no lock is taken and no -wal/-shm is touched or made.
+    /// With ReadOnly: the file can't change while open, so no lock is taken and no -wal/-shm is
+    /// touched or made.
     bool immutable = false;
 };
 
@@ -44,7 +46,8 @@ class Statement {
     Statement(Statement&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
     Statement& operator=(Statement&& other) noexcept;
 
-    /// Parameters are numbered from 1. The bytes are copied. A failed bind is told by the next step().
+    /// Parameters are numbered from 1. The bytes are copied. A failed bind is told by the next
+    /// step().
     Statement& bind_text(int index, std::string_view text);
     Statement& bind_int64(int index, int64_t value);
     Statement& bind_double(int index, double value);
@@ -81,7 +84,8 @@ class Statement {
 
 class Database {
   public:
-    /// Errors: NotFound (no such file in ReadOnly or ReadWrite), Forbidden, Corrupt (told by the first statement too).
+    /// Errors: NotFound (no such file in ReadOnly or ReadWrite), Forbidden, Corrupt (told by the
+    /// first statement too).
     static Result<Database> open(const std::filesystem::path& file, const OpenOptions& options);
     /// A private database in memory.
     static Result<Database> open_memory();
@@ -97,12 +101,13 @@ class Database {
     Result<std::optional<int64_t>> query_int64(std::string_view sql);
     Result<std::optional<std::string>> query_text(std::string_view sql);
 
-    int64_t changes() const;            ///< rows the last INSERT, UPDATE or DELETE touched
+    int64_t changes() const;  ///< rows the last INSERT, UPDATE or DELETE touched
     int64_t last_insert_rowid() const;
     bool is_readonly() const;
     /// Any thread: the statement that runs now fails with Cancelled.
     void interrupt();
-    /// callback(context) is called about every `operations` virtual-machine steps; non-zero interrupts. Null: off.
+    /// callback(context) is called about every `operations` virtual-machine steps; non-zero
+    /// interrupts. Null: off.
     void set_progress_callback(int operations, int (*callback)(void*), void* context);
     sqlite3* handle() const { return handle_; }
 
@@ -120,7 +125,8 @@ class Transaction {
     };
     static Result<Transaction> begin(Database& database, Kind kind);
     ~Transaction();
-    Transaction(Transaction&& other) noexcept : database_(std::exchange(other.database_, nullptr)) {}
+    Transaction(Transaction&& other) noexcept
+        : database_(std::exchange(other.database_, nullptr)) {}
     Transaction& operator=(Transaction&&) = delete;
     Result<void> commit();
 

@@ -12,7 +12,8 @@ namespace {
 class SqliteTest : public testing::Test {
   protected:
     void SetUp() override {
-        std::string pattern = (std::filesystem::temp_directory_path() / "px_sqlite_XXXXXX").string();
+        std::string pattern =
+            (std::filesystem::temp_directory_path() / "px_sqlite_XXXXXX").string();
         ASSERT_NE(mkdtemp(pattern.data()), nullptr);
         folder_ = pattern;
     }
@@ -68,16 +69,19 @@ TEST_F(SqliteTest, ErrorsCarryTheCodeAndTheMessage) {
     EXPECT_NE(bad.error().message.find("nowhere"), std::string::npos);
     EXPECT_EQ(database.prepare("select 1; select 2").error().code, ErrorCode::InvalidArgument);
     EXPECT_EQ(database.prepare("  -- nothing").error().code, ErrorCode::InvalidArgument);
-    ASSERT_TRUE(database.exec("create table t(a primary key, b check (b > 0)); insert into t values (1, 1)"));
+    ASSERT_TRUE(database.exec(
+        "create table t(a primary key, b check (b > 0)); insert into t values (1, 1)"));
     EXPECT_EQ(database.exec("insert into t values (1, 1)").error().code, ErrorCode::AlreadyExists);
-    EXPECT_EQ(database.exec("insert into t values (2, 0)").error().code, ErrorCode::InvalidArgument);
+    EXPECT_EQ(database.exec("insert into t values (2, 0)").error().code,
+              ErrorCode::InvalidArgument);
     Result<Statement> statement = database.prepare("select ?");
     statement->bind_int64(2, 1);
     EXPECT_EQ(statement->step().error().code, ErrorCode::InvalidArgument);
     std::ofstream(folder_ / "text.db") << std::string(4096, 'x');
     Result<Database> text = Database::open(folder_ / "text.db", {});
     ASSERT_TRUE(text);
-    EXPECT_EQ(text->query_int64("select count(*) from sqlite_schema").error().code, ErrorCode::Corrupt);
+    EXPECT_EQ(text->query_int64("select count(*) from sqlite_schema").error().code,
+              ErrorCode::Corrupt);
 }
 
 TEST_F(SqliteTest, AReadOnlyDatabaseRefusesToWrite) {
@@ -98,8 +102,8 @@ TEST_F(SqliteTest, AFullDatabaseIsResourceExhausted) {
 TEST_F(SqliteTest, ALockedDatabaseIsUnavailableAfterTheTimeout) {
     Database first = make();
     ASSERT_TRUE(first.exec("create table t(a)"));
-    Result<Database> second =
-        Database::open(file(), {.mode = OpenMode::ReadWrite, .busy_timeout = std::chrono::milliseconds(20)});
+    Result<Database> second = Database::open(
+        file(), {.mode = OpenMode::ReadWrite, .busy_timeout = std::chrono::milliseconds(20)});
     ASSERT_TRUE(second);
     {
         Result<Transaction> held = Transaction::begin(first, Transaction::Kind::Immediate);
@@ -141,8 +145,12 @@ TEST_F(SqliteTest, InterruptCancelsAStatement) {
 }
 
 TEST_F(SqliteTest, AnImmutableReaderLeavesNoFilesBehind) {
-    { ASSERT_TRUE(make().exec("pragma journal_mode = wal; create table t(a); insert into t values (5)")); }
-    Result<Database> reader = Database::open(file(), {.mode = OpenMode::ReadOnly, .immutable = true});
+    {
+        ASSERT_TRUE(
+            make().exec("pragma journal_mode = wal; create table t(a); insert into t values (5)"));
+    }
+    Result<Database> reader =
+        Database::open(file(), {.mode = OpenMode::ReadOnly, .immutable = true});
     ASSERT_TRUE(reader);
     EXPECT_EQ(reader->query_int64("select a from t").value(), 5);
     EXPECT_FALSE(std::filesystem::exists(file().string() + "-wal"));
