@@ -3,6 +3,7 @@
 // Tables are specified in docs/formats/catalog.md. Errors: Unavailable (locked too long), Corrupt, ResourceExhausted.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -27,6 +28,7 @@ struct ReleaseId {
 
 enum class RunState { Running, Published, Unchanged, Halted, Failed };
 std::string_view run_state_name(RunState state);  ///< "running", "published", …
+std::optional<RunState> parse_run_state(std::string_view name);
 
 struct Run {
     RunId id;
@@ -97,7 +99,9 @@ struct Release {
     std::map<std::string, int64_t> table_versions;  ///< Delta table → version, every table of the pipeline
     std::string index_manifest;                     ///< index::ManifestId
     int64_t documents = 0, chunks = 0;
-    std::map<std::string, std::string> input_fingerprints;  ///< ds → fingerprint of the run that last published it
+    /// ds → fingerprint of the run that last published it. In a Publication: those to set; the run's own ds is always set, and
+    /// what is not listed stays as it was.
+    std::map<std::string, std::string> input_fingerprints;
 };
 
 /// What publish() writes in one transaction.
@@ -136,13 +140,17 @@ class Catalog {
 
     virtual Result<void> record_landed(const RunId& run, const std::vector<LandedFile>& files) = 0;
     virtual Result<std::vector<LandedFile>> landed_files(const RunId& run) = 0;
+    /// For each ds of a source, the landed files of the newest Published run that recorded some for this (source, ds): what
+    /// the live partitions of the source were made from. Ordered by ds, path.
+    virtual Result<std::vector<LandedFile>> published_files(const std::string& source) = 0;
     virtual Result<void> record_checks(const std::vector<CheckResult>& checks) = 0;
     virtual Result<std::vector<CheckResult>> checks(const RunId& run) = 0;
     virtual Result<void> record_quarantine(const RunId& run, const std::vector<QuarantineCount>& counts) = 0;
     virtual Result<std::vector<QuarantineCount>> quarantine_counts(const RunId& run) = 0;
 
     /// The step that makes a release visible. Idempotent by run: a run that has a release gets that one back.
-    /// Also sets the run Published.
+    /// Also sets the run Published. published_at 0: now. Errors: NotFound (run), Conflict (run already ended otherwise),
+    /// InvalidArgument (a document of another partition, one listed twice, partitions that overlap).
     virtual Result<Release> publish(const Publication& publication) = 0;
     virtual Result<std::optional<Release>> latest_release() = 0;
     virtual Result<std::optional<Release>> release(ReleaseId id) = 0;
@@ -155,8 +163,16 @@ class Catalog {
     virtual Result<std::vector<std::pair<std::string, int64_t>>> distinct_authors(ReleaseId release) = 0;
 };
 
-/// Opens or creates the database and migrates it forward. read_only: must exist; nothing is written, also no -wal.
+/// Opens or creates the database and migrates it forward. ReadOnly: must exist; nothing is written, also no -wal.
 enum class OpenMode { ReadWrite, ReadOnly };
-Result<std::unique_ptr<Catalog>> open_sqlite_catalog(const std::filesystem::path& file, OpenMode mode, const Clock& clock);
+struct SqliteCatalogOptions {
+    std::chrono::milliseconds busy_timeout{10'000};  ///< wait for another process's write before Unavailable
+    size_t connections_max = 8;                      ///< calls that run at the same time; further ones wait
+    Result<void> validate() const;
+};
+/// The clock outlives the catalog. Errors: NotFound (ReadOnly, no file), InvalidArgument (not a catalog; written by a
+/// newer px; ReadOnly and still to be migrated), Corrupt, Forbidden.
+Result<std::unique_ptr<Catalog>> open_sqlite_catalog(const std::filesystem::path& file, OpenMode mode, const Clock& clock,
+                                                     const SqliteCatalogOptions& options = {});
 
 }  // namespace px::catalog
