@@ -1,0 +1,53 @@
+// CollectionView over mapped segments and their deleted points: searches and look-ups. Immutable; any thread.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "index/embedded/bitmap.h"
+#include "index/embedded/kernels/kernels.h"
+#include "index/embedded/segment.h"
+#include "index/vector_store.h"
+
+namespace px::index {
+
+/// A segment as one manifest sees it.
+struct LiveSegment {
+    std::shared_ptr<const Segment> segment;
+    Bitmap deleted;  ///< empty: nothing is deleted
+    uint32_t living = 0;
+    uint64_t living_length = 0;  ///< terms of the living points
+
+    bool is_deleted(size_t ordinal) const { return !deleted.empty() && deleted.test(ordinal); }
+};
+
+class EmbeddedView final : public CollectionView {
+  public:
+    EmbeddedView(ManifestId manifest, size_t width, std::vector<LiveSegment> segments, const kernels::Kernels& kernels);
+
+    const ManifestId& manifest() const override { return manifest_; }
+    uint64_t point_count() const override { return point_count_; }
+    size_t width() const override { return width_; }
+    Result<std::vector<ScoredPoint>> search_dense(const std::vector<float>& query, size_t top_k, const Filter& filter,
+                                                  const Deadline& deadline) const override;
+    Result<std::vector<ScoredPoint>> search_lexical(std::string_view query, size_t top_k, const Filter& filter,
+                                                    const Deadline& deadline) const override;
+    Point point(uint64_t handle) const override;
+    std::optional<uint64_t> find(const chunk::ChunkId& id) const override;
+    std::vector<uint64_t> points_of(std::string_view document_id) const override;
+
+    const std::vector<LiveSegment>& segments() const { return segments_; }
+
+  private:
+    const RawId& id_of(uint64_t handle) const;
+    std::vector<ScoredPoint> best(std::vector<ScoredPoint> found, size_t top_k) const;
+
+    ManifestId manifest_;
+    size_t width_;
+    std::vector<LiveSegment> segments_;
+    const kernels::Kernels& kernels_;
+    uint64_t point_count_ = 0;
+    uint64_t total_length_ = 0;
+};
+
+}  // namespace px::index

@@ -1,0 +1,400 @@
+#include "index/embedded/segment.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+
+#include "index/analysis.h"
+#include "index/embedded/crc32c.h"
+#include "index/embedded/kernels/kernels.h"
+#include "index/embedded/varint.h"
+
+namespace px::index {
+
+static_assert(std::endian::native == std::endian::little, "the formats are little-endian and mapped as they are");
+
+namespace {
+
+int hex_digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return -1;
+}
+
+template <class T>
+T load_at(std::span<const uint8_t> bytes, size_t offset) {
+    T value;
+    std::memcpy(&value, bytes.data() + offset, sizeof(T));
+    return value;
+}
+
+template <class T>
+const T* as(std::span<const uint8_t> bytes) {
+    return reinterpret_cast<const T*>(bytes.data());
+}
+
+bool all_zero(std::span<const uint8_t> bytes) {
+    return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
+}
+
+struct KindName {
+    SectionKind kind;
+    std::string_view name;
+    bool large;  // verified within the budget only
+};
+constexpr KindName kKinds[] = {{SectionKind::Ids, "ids", false},
+                               {SectionKind::Codes, "codes", true},
+                               {SectionKind::Scales, "scales", false},
+                               {SectionKind::Vectors, "vectors", true},
+                               {SectionKind::Spans, "spans", false},
+                               {SectionKind::Created, "created", false},
+                               {SectionKind::Text, "text", true},
+                               {SectionKind::DocumentNames, "document names", false},
+                               {SectionKind::DocumentCodes, "document codes", false},
+                               {SectionKind::SourceNames, "source names", false},
+                               {SectionKind::SourceCodes, "source codes", false},
+                               {SectionKind::DsNames, "ds names", false},
+                               {SectionKind::DsCodes, "ds codes", false},
+                               {SectionKind::TitleNames, "title names", false},
+                               {SectionKind::TitleCodes, "title codes", false},
+                               {SectionKind::AuthorNames, "author names", false},
+                               {SectionKind::AuthorCodes, "author codes", false},
+                               {SectionKind::CategoryNames, "category names", false},
+                               {SectionKind::CategoryCodes, "category codes", false},
+                               {SectionKind::DocumentPoints, "document points", false},
+                               {SectionKind::Terms, "terms", false},
+                               {SectionKind::TermIndex, "term index", false},
+                               {SectionKind::Postings, "postings", true},
+                               {SectionKind::Lengths, "lengths", false}};
+
+std::string_view kind_name(SectionKind kind) {
+    for (const KindName& entry : kKinds) {
+        if (entry.kind == kind) return entry.name;
+    }
+    return "?";
+}
+
+}  // namespace
+
+Result<RawId> parse_chunk_id(std::string_view hex) {
+    RawId id{};
+    bool good = hex.size() == 32;
+    for (size_t i = 0; good && i < 16; ++i) {
+        const int high = hex_digit(hex[2 * i]);
+        const int low = hex_digit(hex[2 * i + 1]);
+        good = high >= 0 && low >= 0;
+        id[i] = static_cast<uint8_t>(high * 16 + low);
+    }
+    if (!good) {
+        return fail(ErrorCode::InvalidArgument, fmt::format("\"{}\" is no chunk id", hex.substr(0, 64)),
+                    "A chunk id has 32 lower-case hexadecimal digits.");
+    }
+    return id;
+}
+
+std::string format_chunk_id(const RawId& id) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    std::string hex(32, '0');
+    for (size_t i = 0; i < 16; ++i) {
+        hex[2 * i] = kDigits[id[i] >> 4];
+        hex[2 * i + 1] = kDigits[id[i] & 15];
+    }
+    return hex;
+}
+
+std::optional<uint32_t> StringTable::find(std::string_view value) const {
+    size_t low = 0;
+    size_t high = count_;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        const int order = (*this)[middle].compare(value);
+        if (order == 0) return static_cast<uint32_t>(middle);
+        if (order < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return std::nullopt;
+}
+
+Result<StringTable> StringTable::parse(std::span<const uint8_t> section, Order order, std::string_view what) {
+    const auto bad = [&](std::string_view why) { return fail(ErrorCode::Corrupt, fmt::format("section {}: {}", what, why)); };
+    if (section.size() < 16) return bad("shorter than a string table");
+    StringTable table;
+    table.count_ = load_at<uint64_t>(section, 0);
+    if (table.count_ > (section.size() - 16) / 8 || table.count_ > UINT32_MAX) return bad("more strings than bytes");
+    table.offsets_ = as<uint64_t>(section.subspan(8));
+    const size_t heap_at = 8 + 8 * (table.count_ + 1);
+    const uint64_t heap_size = section.size() - heap_at;
+    table.bytes_ = as<char>(section.subspan(heap_at));
+    if (table.offsets_[0] != 0 || table.offsets_[table.count_] != heap_size) return bad("offsets don't span the strings");
+    for (uint64_t i = 0; i < table.count_; ++i) {
+        if (table.offsets_[i] > table.offsets_[i + 1]) return bad("offsets descend");
+        if (table.offsets_[i + 1] > heap_size) return bad("a string ends outside");
+    }
+    if (order == Order::Ascending) {
+        for (size_t i = 1; i < table.count_; ++i) {
+            if (table[i - 1] >= table[i]) return bad("strings don't ascend");
+        }
+    }
+    return table;
+}
+
+bool PostingsReader::next(uint32_t& ordinal, uint32_t& frequency) {
+    if (at_ == end_ || corrupt_) return false;
+    uint32_t delta = 0;
+    if (!read_varint(at_, end_, delta) || !read_varint(at_, end_, frequency) || delta == 0 || frequency == 0 ||
+        next_ + delta > point_count_) {
+        corrupt_ = true;
+        return false;
+    }
+    next_ += delta;
+    ordinal = static_cast<uint32_t>(next_ - 1);
+    return true;
+}
+
+Error Segment::corrupt(std::string what) const {
+    return fail(ErrorCode::Corrupt, fmt::format("index segment {}.pxseg is damaged: {}", name_, what),
+                "Rebuild the index from the lake: `px run --rebuild-index`, or restore the file from a backup.");
+}
+
+Result<std::shared_ptr<const Segment>> Segment::open(const std::filesystem::path& file, std::string name, uint64_t size,
+                                                     uint64_t& verify_bytes) {
+    const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return fail_errno(errno, fmt::format("cannot read index segment {}.pxseg", name));
+    struct stat status {};
+    if (::fstat(descriptor, &status) != 0) {
+        const int error_number = errno;
+        ::close(descriptor);
+        return fail_errno(error_number, fmt::format("cannot read index segment {}.pxseg", name));
+    }
+    std::shared_ptr<Segment> segment(new Segment);
+    segment->name_ = std::move(name);
+    if (static_cast<uint64_t>(status.st_size) != size || size == 0) {
+        ::close(descriptor);
+        return segment->corrupt(fmt::format("it has {} bytes instead of {}", status.st_size, size));
+    }
+    void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
+    const int error_number = errno;
+    ::close(descriptor);
+    if (mapped == MAP_FAILED) {
+        return fail_errno(error_number, fmt::format("cannot map index segment {}.pxseg", segment->name_));
+    }
+    segment->bytes_ = {static_cast<const uint8_t*>(mapped), size};
+    segment->mapped_ = true;
+    PX_TRY(segment->load(verify_bytes));
+    return std::shared_ptr<const Segment>(std::move(segment));
+}
+
+Result<std::shared_ptr<const Segment>> Segment::parse(std::span<const uint8_t> bytes, std::string name,
+                                                      uint64_t& verify_bytes) {
+    std::shared_ptr<Segment> segment(new Segment);
+    segment->name_ = std::move(name);
+    segment->bytes_ = bytes;
+    PX_TRY(segment->load(verify_bytes));
+    return std::shared_ptr<const Segment>(std::move(segment));
+}
+
+Segment::~Segment() {
+    if (mapped_) ::munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
+}
+
+Result<void> Segment::verify(SectionKind kind) const {
+    const Section& section = sections_.at(kind);
+    if (crc32c(0, section.bytes.data(), section.bytes.size()) != section.crc) {
+        return corrupt(fmt::format("checksum of section {} does not match", kind_name(kind)));
+    }
+    return {};
+}
+
+Result<void> Segment::load(uint64_t& verify_bytes) {
+    if (bytes_.size() < kSegmentHeaderBytes + kSegmentTailBytes) return corrupt("it is too short");
+    // Header.
+    const auto header = bytes_.first(kSegmentHeaderBytes);
+    if (std::memcmp(header.data(), kSegmentMagic.data(), 8) != 0) return corrupt("it does not begin as a segment");
+    if (crc32c(0, header.data(), 60) != load_at<uint32_t>(header, 60)) return corrupt("checksum of the header does not match");
+    const auto version = load_at<uint32_t>(header, 8);
+    if (version != kSegmentVersion) {
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("index segment {}.pxseg has version {}; this program reads version {}", name_, version, kSegmentVersion),
+                    "Use the program that wrote it, or rebuild the index from the lake.");
+    }
+    const auto width = load_at<uint32_t>(header, 12);
+    const auto count = load_at<uint64_t>(header, 16);
+    const auto stride = load_at<uint32_t>(header, 24);
+    error_max_ = load_at<float>(header, 28);
+    norm_max_ = load_at<float>(header, 32);
+    if (width == 0 || width > kWidthMax || count == 0 || count > INT32_MAX || !std::isfinite(error_max_) ||
+        !std::isfinite(norm_max_) || error_max_ < 0 || norm_max_ < 0 || !all_zero(header.subspan(36, 24)) ||
+        stride != (width + kernels::kRowAlignment - 1) / kernels::kRowAlignment * kernels::kRowAlignment) {
+        return corrupt("a value of the header is out of range");
+    }
+    width_ = width;
+    stride_ = stride;
+    point_count_ = static_cast<uint32_t>(count);
+    // Tail and section table.
+    const auto tail = bytes_.last(kSegmentTailBytes);
+    if (std::memcmp(tail.data() + 56, kSegmentEndMagic.data(), 8) != 0) return corrupt("it does not end as a segment");
+    if (crc32c(0, tail.data(), 52) != load_at<uint32_t>(tail, 52)) return corrupt("checksum of the tail does not match");
+    const auto table_offset = load_at<uint64_t>(tail, 0);
+    const auto section_count = load_at<uint32_t>(tail, 8);
+    const uint64_t table_end = bytes_.size() - kSegmentTailBytes;
+    if (section_count != std::size(kKinds) || table_offset > table_end || table_offset % kSectionAlignment != 0 ||
+        table_end - table_offset != section_count * kSectionEntryBytes || !all_zero(tail.subspan(16, 36))) {
+        return corrupt("its section table is out of place");
+    }
+    const auto table = bytes_.subspan(table_offset, table_end - table_offset);
+    if (crc32c(0, table.data(), table.size()) != load_at<uint32_t>(tail, 12)) {
+        return corrupt("checksum of the section table does not match");
+    }
+    uint64_t end = kSegmentHeaderBytes;
+    for (size_t i = 0; i < section_count; ++i) {
+        const auto entry = table.subspan(i * kSectionEntryBytes, kSectionEntryBytes);
+        const auto kind = static_cast<SectionKind>(load_at<uint32_t>(entry, 0));
+        const auto offset = load_at<uint64_t>(entry, 8);
+        const auto size = load_at<uint64_t>(entry, 16);
+        if (kind != kKinds[i].kind) return corrupt("its section table does not list what a segment has");
+        if (offset < end || offset - end >= kSectionAlignment || offset % kSectionAlignment != 0 || offset > table_offset ||
+            size > table_offset - offset || load_at<uint64_t>(entry, 24) != 0) {
+            return corrupt(fmt::format("section {} is out of place", kKinds[i].name));
+        }
+        if (!all_zero(bytes_.subspan(end, offset - end))) return corrupt("bytes between its sections are not zero");
+        end = offset + size;
+        sections_[kind] = {load_at<uint32_t>(entry, 4), bytes_.subspan(offset, size)};
+    }
+    if (table_offset - end >= kSectionAlignment || !all_zero(bytes_.subspan(end, table_offset - end))) {
+        return corrupt("bytes before its section table are not zero");
+    }
+    // Sizes that follow from the counts.
+    const uint64_t n = count;
+    const std::pair<SectionKind, uint64_t> sizes[] = {
+        {SectionKind::Ids, 16 * n},           {SectionKind::Codes, stride * n},     {SectionKind::Scales, 4 * n},
+        {SectionKind::Vectors, 4ULL * width * n}, {SectionKind::Spans, 16 * n},     {SectionKind::Created, 8 * n},
+        {SectionKind::DocumentCodes, 4 * n},  {SectionKind::SourceCodes, 4 * n},    {SectionKind::DsCodes, 4 * n},
+        {SectionKind::TitleCodes, 4 * n},     {SectionKind::AuthorCodes, 4 * n},    {SectionKind::CategoryCodes, 4 * n},
+        {SectionKind::Lengths, 4 * n}};
+    for (const auto& [kind, size] : sizes) {
+        if (sections_[kind].bytes.size() != size) {
+            return corrupt(fmt::format("section {} has {} bytes instead of {}", kind_name(kind), sections_[kind].bytes.size(), size));
+        }
+    }
+    // Checksums: small sections always, large ones while the budget lasts.
+    for (const KindName& entry : kKinds) {
+        const uint64_t size = sections_[entry.kind].bytes.size();
+        if (entry.large && size > verify_bytes) {
+            unverified_.push_back(entry.kind);
+            continue;
+        }
+        if (entry.large) verify_bytes -= size;
+        PX_TRY(verify(entry.kind));
+    }
+    all_verified_.store(unverified_.empty(), std::memory_order_release);
+    // Pointers, and what they lead to.
+    const auto bytes_of = [&](SectionKind kind) { return sections_[kind].bytes; };
+    ids_ = as<RawId>(bytes_of(SectionKind::Ids));
+    codes_ = bytes_of(SectionKind::Codes).data();
+    scales_ = as<float>(bytes_of(SectionKind::Scales));
+    vectors_ = as<float>(bytes_of(SectionKind::Vectors));
+    spans_ = as<int64_t>(bytes_of(SectionKind::Spans));
+    created_ = as<int64_t>(bytes_of(SectionKind::Created));
+    lengths_ = as<uint32_t>(bytes_of(SectionKind::Lengths));
+    postings_ = bytes_of(SectionKind::Postings);
+    for (size_t i = 1; i < n; ++i) {
+        if (ids_[i - 1] >= ids_[i]) return corrupt("its ids don't ascend");
+    }
+    for (size_t i = 0; i < n; ++i) total_length_ += lengths_[i];
+    const auto table_of = [&](SectionKind kind, StringTable::Order order) {
+        auto parsed = StringTable::parse(bytes_of(kind), order, kind_name(kind));
+        if (!parsed) parsed = corrupt(parsed.error().message);
+        return parsed;
+    };
+    texts_ = PX_TRY(table_of(SectionKind::Text, StringTable::Order::Any));
+    if (texts_.size() != n) return corrupt("section text has not one text a point");
+    const std::tuple<Column*, SectionKind, SectionKind> columns[] = {
+        {&document_, SectionKind::DocumentNames, SectionKind::DocumentCodes},
+        {&source_, SectionKind::SourceNames, SectionKind::SourceCodes},
+        {&ds_, SectionKind::DsNames, SectionKind::DsCodes},
+        {&title_, SectionKind::TitleNames, SectionKind::TitleCodes},
+        {&author_, SectionKind::AuthorNames, SectionKind::AuthorCodes},
+        {&category_, SectionKind::CategoryNames, SectionKind::CategoryCodes}};
+    for (const auto& [column, names, codes] : columns) {
+        column->names = PX_TRY(table_of(names, StringTable::Order::Ascending));
+        column->codes = {as<uint32_t>(bytes_of(codes)), n};
+        for (const uint32_t code : column->codes) {
+            if (code >= column->names.size()) return corrupt(fmt::format("section {} names an absent string", kind_name(codes)));
+        }
+    }
+    const auto document_points = bytes_of(SectionKind::DocumentPoints);
+    const uint64_t documents = document_.names.size();
+    if (document_points.size() != 4 * (documents + 1 + n)) return corrupt("section document points has a wrong size");
+    document_first_ = as<uint32_t>(document_points);
+    document_ordinals_ = document_first_ + documents + 1;
+    if (document_first_[0] != 0 || document_first_[documents] != n) return corrupt("section document points does not span the points");
+    for (size_t i = 0; i < documents; ++i) {
+        if (document_first_[i] > document_first_[i + 1]) return corrupt("section document points descends");
+    }
+    for (size_t i = 0; i < n; ++i) {
+        if (document_ordinals_[i] >= n) return corrupt("section document points names an absent point");
+    }
+    terms_ = PX_TRY(table_of(SectionKind::Terms, StringTable::Order::Ascending));
+    const auto term_index = bytes_of(SectionKind::TermIndex);
+    if (term_index.size() != sizeof(TermEntry) * terms_.size()) return corrupt("section term index has a wrong size");
+    term_index_ = {as<TermEntry>(term_index), terms_.size()};
+    uint64_t begin = 0;
+    for (const TermEntry& entry : term_index_) {
+        if (entry.end < begin || entry.end > postings_.size() || entry.df > n || entry.reserved != 0) {
+            return corrupt("section term index leads outside the postings");
+        }
+        begin = entry.end;
+    }
+    if (begin != postings_.size()) return corrupt("section term index does not span the postings");
+    for (size_t i = 0; i < author_.names.size(); ++i) folded_authors_.push_back(fold_case(author_.names[i]));
+    for (size_t i = 0; i < category_.names.size(); ++i) folded_categories_.push_back(fold_case(category_.names[i]));
+    return {};
+}
+
+Result<void> Segment::verify_rest() const {
+    if (all_verified_.load(std::memory_order_acquire)) return {};
+    const std::lock_guard lock(verify_mutex_);
+    if (verify_failure_) return *verify_failure_;
+    for (const SectionKind kind : unverified_) {
+        auto verified = verify(kind);
+        if (!verified) {
+            verify_failure_ = verified.error();
+            return *verify_failure_;
+        }
+    }
+    unverified_.clear();
+    all_verified_.store(true, std::memory_order_release);
+    return {};
+}
+
+std::optional<uint32_t> Segment::find(const RawId& id) const {
+    const RawId* end = ids_ + point_count_;
+    const RawId* at = std::lower_bound(ids_, end, id);
+    if (at == end || *at != id) return std::nullopt;
+    return static_cast<uint32_t>(at - ids_);
+}
+
+std::span<const uint32_t> Segment::points_of(uint32_t document_code) const {
+    const uint32_t first = document_first_[document_code];
+    return {document_ordinals_ + first, document_first_[document_code + 1] - first};
+}
+
+std::optional<TermPostings> Segment::postings(std::string_view term) const {
+    const auto place = terms_.find(term);
+    if (!place) return std::nullopt;
+    const uint64_t begin = *place == 0 ? 0 : term_index_[*place - 1].end;
+    return TermPostings{term_index_[*place].df, postings_.subspan(begin, term_index_[*place].end - begin)};
+}
+
+}  // namespace px::index

@@ -1,0 +1,183 @@
+// A segment file, mapped into memory and checked. Specification: docs/formats/segment.md.
+// Immutable after open; any thread. Views share one Segment.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "index/vector_store.h"
+
+namespace px::index {
+
+/// The 16 bytes of a ChunkId.
+using RawId = std::array<uint8_t, 16>;
+/// Errors: InvalidArgument unless 32 lower-case hexadecimal digits.
+Result<RawId> parse_chunk_id(std::string_view hex);
+std::string format_chunk_id(const RawId& id);
+
+enum class SectionKind : uint32_t {
+    Ids = 1, Codes, Scales, Vectors, Spans, Created, Text,
+    DocumentNames = 10, DocumentCodes, SourceNames, SourceCodes, DsNames, DsCodes,
+    TitleNames, TitleCodes, AuthorNames, AuthorCodes, CategoryNames, CategoryCodes,
+    DocumentPoints = 22,
+    Terms = 30, TermIndex, Postings, Lengths
+};
+
+inline constexpr std::string_view kSegmentMagic = "PXSEGM01";
+inline constexpr std::string_view kSegmentEndMagic = "PXSEGEND";
+inline constexpr uint32_t kSegmentVersion = 1;
+inline constexpr size_t kSegmentHeaderBytes = 64;
+inline constexpr size_t kSegmentTailBytes = 64;
+inline constexpr size_t kSectionEntryBytes = 32;
+inline constexpr size_t kSectionAlignment = 64;
+inline constexpr uint32_t kWidthMax = 65536;
+inline constexpr int64_t kNoDate = INT64_MIN;
+
+/// A string table in mapped memory.
+class StringTable {
+  public:
+    size_t size() const { return count_; }
+    std::string_view operator[](size_t i) const { return {bytes_ + offsets_[i], offsets_[i + 1] - offsets_[i]}; }
+    /// Place of a value in a table whose values ascend. O(log size).
+    std::optional<uint32_t> find(std::string_view value) const;
+    /// Errors: Corrupt, with what in the message.
+    enum class Order { Any, Ascending };
+    static Result<StringTable> parse(std::span<const uint8_t> section, Order order, std::string_view what);
+
+  private:
+    uint64_t count_ = 0;
+    const uint64_t* offsets_ = nullptr;
+    const char* bytes_ = nullptr;
+};
+
+/// A dictionary-coded payload column.
+struct Column {
+    StringTable names;
+    std::span<const uint32_t> codes;
+    std::string_view at(size_t ordinal) const { return names[codes[ordinal]]; }
+};
+
+/// One term's postings, decoded with bounds checks.
+class PostingsReader {
+  public:
+    PostingsReader(std::span<const uint8_t> bytes, uint32_t point_count)
+        : at_(bytes.data()), end_(bytes.data() + bytes.size()), point_count_(point_count) {}
+    /// False at the end, or at bytes that are no posting (then corrupt()).
+    bool next(uint32_t& ordinal, uint32_t& frequency);
+    bool corrupt() const { return corrupt_; }
+
+  private:
+    const uint8_t* at_;
+    const uint8_t* end_;
+    uint32_t point_count_;
+    uint64_t next_ = 0;  ///< last ordinal + 1
+    bool corrupt_ = false;
+};
+
+struct TermPostings {
+    uint32_t df = 0;
+    std::span<const uint8_t> bytes;
+};
+
+class Segment {
+  public:
+    /// Maps a file of exactly size bytes. name: 64 hex digits, for messages. verify_bytes: how much of the large sections is verified
+    /// now; lowered by what was used. Errors: NotFound, Forbidden, Corrupt.
+    static Result<std::shared_ptr<const Segment>> open(const std::filesystem::path& file, std::string name, uint64_t size,
+                                                       uint64_t& verify_bytes);
+    /// Over bytes of the caller that outlive the segment and are 64-byte aligned; for tests and fuzzing.
+    static Result<std::shared_ptr<const Segment>> parse(std::span<const uint8_t> bytes, std::string name,
+                                                        uint64_t& verify_bytes);
+    ~Segment();
+    Segment(const Segment&) = delete;
+    Segment& operator=(const Segment&) = delete;
+
+    const std::string& name() const { return name_; }
+    uint64_t size_bytes() const { return bytes_.size(); }
+    uint32_t point_count() const { return point_count_; }
+    size_t width() const { return width_; }
+    size_t stride() const { return stride_; }
+    float error_max() const { return error_max_; }
+    float norm_max() const { return norm_max_; }
+
+    const RawId& id(size_t ordinal) const { return ids_[ordinal]; }
+    std::optional<uint32_t> find(const RawId& id) const;
+    const uint8_t* codes() const { return codes_; }
+    const float* scales() const { return scales_; }
+    const float* vector(size_t ordinal) const { return vectors_ + ordinal * width_; }
+    chunk::Span span(size_t ordinal) const { return {spans_[2 * ordinal], spans_[2 * ordinal + 1]}; }
+    int64_t created_at(size_t ordinal) const { return created_[ordinal]; }
+    std::string_view text(size_t ordinal) const { return texts_[ordinal]; }
+    const Column& document() const { return document_; }
+    const Column& source() const { return source_; }
+    const Column& ds() const { return ds_; }
+    const Column& title() const { return title_; }
+    const Column& author() const { return author_; }
+    const Column& category() const { return category_; }
+    std::span<const uint32_t> points_of(uint32_t document_code) const;
+    const std::vector<std::string>& folded_authors() const { return folded_authors_; }
+    const std::vector<std::string>& folded_categories() const { return folded_categories_; }
+
+    uint32_t length(size_t ordinal) const { return lengths_[ordinal]; }
+    uint64_t total_length() const { return total_length_; }
+    std::optional<TermPostings> postings(std::string_view term) const;
+
+    /// Verifies what open() left out, once. Errors: Corrupt.
+    Result<void> verify_rest() const;
+
+  private:
+    Segment() = default;
+    Result<void> load(uint64_t& verify_bytes);
+    Error corrupt(std::string what) const;
+    Result<void> verify(SectionKind kind) const;
+
+    struct Section {
+        uint32_t crc = 0;
+        std::span<const uint8_t> bytes;
+    };
+    std::string name_;
+    std::span<const uint8_t> bytes_;
+    bool mapped_ = false;
+    uint32_t point_count_ = 0;
+    size_t width_ = 0, stride_ = 0;
+    float error_max_ = 0, norm_max_ = 0;
+    std::map<SectionKind, Section> sections_;
+    const RawId* ids_ = nullptr;
+    const uint8_t* codes_ = nullptr;
+    const float* scales_ = nullptr;
+    const float* vectors_ = nullptr;
+    const int64_t* spans_ = nullptr;
+    const int64_t* created_ = nullptr;
+    StringTable texts_;
+    Column document_, source_, ds_, title_, author_, category_;
+    const uint32_t* document_first_ = nullptr;
+    const uint32_t* document_ordinals_ = nullptr;
+    std::vector<std::string> folded_authors_, folded_categories_;
+    StringTable terms_;
+    struct TermEntry {
+        uint64_t end;
+        uint32_t df;
+        uint32_t reserved;
+    };
+    std::span<const TermEntry> term_index_;
+    std::span<const uint8_t> postings_;
+    const uint32_t* lengths_ = nullptr;
+    uint64_t total_length_ = 0;
+    mutable std::vector<SectionKind> unverified_;
+    mutable std::atomic<bool> all_verified_{false};
+    mutable std::mutex verify_mutex_;
+    mutable std::optional<Error> verify_failure_;
+};
+
+}  // namespace px::index
