@@ -1,0 +1,819 @@
+#include "columnar/column_chunk.h"
+
+#include <snappy-sinksource.h>
+#include <snappy.h>
+
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+
+#include "columnar/encoding.h"
+#include "columnar/thrift_writer.h"
+
+namespace px::columnar {
+
+namespace {
+
+constexpr int64_t kSampleRows = 16'384;        // after which a text dictionary must pay
+constexpr int64_t kDoubtfulSampleRows = 2'048;  // the same when it did not in the chunk before
+constexpr size_t kWordSample = 1'024;
+constexpr size_t kSlack = 32;                   // bytes behind page_ that short copies may touch
+constexpr size_t kKeptCapacity = 8 * 1024 * 1024;
+
+/// Two stretches of bytes as one input of Snappy.
+class TwoParts final : public snappy::Source {
+  public:
+    TwoParts(std::string_view first, std::string_view second) : parts_{first, second} {}
+    size_t Available() const override { return parts_[0].size() + parts_[1].size(); }
+    const char* Peek(size_t* size) override {
+        const std::string_view part = parts_[0].empty() ? parts_[1] : parts_[0];
+        *size = part.size();
+        return part.data();
+    }
+    void Skip(size_t count) override {
+        const size_t first = std::min(count, parts_[0].size());
+        parts_[0].remove_prefix(first);
+        parts_[1].remove_prefix(count - first);
+    }
+
+  private:
+    std::string_view parts_[2];
+};
+
+void append_bits(std::vector<uint8_t>& to, size_t to_count, const uint8_t* from, size_t from_bit,
+                 size_t count) {
+    to.resize((to_count + count + 7) / 8 + 1, 0);
+    for (size_t done = 0; done < count;) {
+        const size_t n = std::min<size_t>(8, count - done);
+        uint32_t bits = 0xFF;
+        if (from != nullptr) {
+            const size_t at = from_bit + done;
+            bits = from[at / 8];
+            if (at % 8 + n > 8) bits |= static_cast<uint32_t>(from[at / 8 + 1]) << 8;
+            bits >>= at % 8;
+        }
+        bits &= (1U << n) - 1;
+        const size_t at = to_count + done;
+        bits <<= at % 8;
+        to[at / 8] = static_cast<uint8_t>(to[at / 8] | bits);
+        to[at / 8 + 1] = static_cast<uint8_t>(to[at / 8 + 1] | bits >> 8);
+        done += n;
+    }
+    to.resize((to_count + count + 7) / 8);
+}
+
+/// Copies a value; the 16 bytes behind both ends are readable and writable when short_copies.
+inline void copy_value(char* to, const char* from, size_t size, bool short_copies) {
+    if (short_copies && size <= 16) {
+        std::memcpy(to, from, 16);
+    } else if (size != 0) {
+        std::memcpy(to, from, size);
+    }
+}
+
+void store_32(char* to, size_t value) {
+    const auto word = static_cast<uint32_t>(value);
+    std::memcpy(to, &word, 4);
+}
+
+uint32_t load_32(const char* from) {
+    uint32_t word;
+    std::memcpy(&word, from, 4);
+    return word;
+}
+
+}  // namespace
+
+PhysicalType physical_type(const DataType& type) {
+    switch (type.id) {
+        case TypeId::Bool:
+            return PhysicalType::Boolean;
+        case TypeId::Int32:
+        case TypeId::Date:
+            return PhysicalType::Int32;
+        case TypeId::Int64:
+        case TypeId::Timestamp:
+            return PhysicalType::Int64;
+        case TypeId::Float32:
+        case TypeId::FloatList:
+            return PhysicalType::Float;
+        case TypeId::Float64:
+            return PhysicalType::Double;
+        case TypeId::Decimal:
+            return type.precision <= 9    ? PhysicalType::Int32
+                   : type.precision <= 18 ? PhysicalType::Int64
+                                          : PhysicalType::FixedLenByteArray;
+        case TypeId::String:
+        case TypeId::Binary:
+            return PhysicalType::ByteArray;
+    }
+    return PhysicalType::ByteArray;
+}
+
+// ---- dictionaries ----
+
+void TextDictionary::clear() {
+    slots_.assign(4096, Slot{});
+    starts_.clear();
+    bytes_.clear();
+}
+
+void TextDictionary::truncate(uint32_t size) {
+    if (size >= starts_.size()) return;
+    bytes_.truncate(starts_[size]);
+    starts_.resize(size);
+}
+
+std::string_view TextDictionary::at(uint32_t index) const {
+    const char* entry = bytes_.data() + starts_[index];
+    return {entry + 4, load_32(entry)};
+}
+
+void TextDictionary::grow() {
+    std::vector<Slot> larger(slots_.size() * 2);
+    const size_t mask = larger.size() - 1;
+    for (const Slot& slot : slots_) {
+        if (slot.index_plus_1 == 0) continue;
+        const std::string_view value = at(slot.index_plus_1 - 1);
+        size_t place = hash_bytes(value.data(), value.size()) & mask;
+        while (larger[place].index_plus_1 != 0) place = (place + 1) & mask;
+        larger[place] = slot;
+    }
+    slots_ = std::move(larger);
+}
+
+uint32_t TextDictionary::find_or_add(std::string_view value, size_t limit) {
+    const uint64_t hash = hash_bytes(value.data(), value.size());
+    const auto tag = static_cast<uint32_t>(hash >> 32);
+    size_t mask = slots_.size() - 1;
+    size_t place = hash & mask;
+    while (slots_[place].index_plus_1 != 0) {
+        if (slots_[place].tag == tag && at(slots_[place].index_plus_1 - 1) == value) {
+            return slots_[place].index_plus_1 - 1;
+        }
+        place = (place + 1) & mask;
+    }
+    if (bytes_.size() + 4 + value.size() > limit) return kFull;
+    if (starts_.size() * 2 >= slots_.size()) {
+        grow();
+        mask = slots_.size() - 1;
+        place = hash & mask;
+        while (slots_[place].index_plus_1 != 0) place = (place + 1) & mask;
+    }
+    const auto index = static_cast<uint32_t>(starts_.size());
+    slots_[place] = {tag, index + 1};
+    starts_.push_back(bytes_.size());
+    bytes_.append_value(static_cast<uint32_t>(value.size()));
+    bytes_.append(value);
+    return index;
+}
+
+void WordDictionary::clear() {
+    slots_.assign(2048, 0);
+    words_.clear();
+}
+
+void WordDictionary::truncate(uint32_t size) {
+    if (size < words_.size()) words_.resize(size);
+}
+
+void WordDictionary::grow() {
+    std::vector<uint32_t> larger(slots_.size() * 2, 0);
+    const size_t mask = larger.size() - 1;
+    for (uint32_t index = 0; index < words_.size(); ++index) {
+        size_t place = hash_word(words_[index]) & mask;
+        while (larger[place] != 0) place = (place + 1) & mask;
+        larger[place] = index + 1;
+    }
+    slots_ = std::move(larger);
+}
+
+uint32_t WordDictionary::find_or_add(uint64_t word, size_t count_max) {
+    const uint64_t hash = hash_word(word);
+    size_t mask = slots_.size() - 1;
+    size_t place = hash & mask;
+    while (slots_[place] != 0) {
+        if (words_[slots_[place] - 1] == word) return slots_[place] - 1;
+        place = (place + 1) & mask;
+    }
+    if (words_.size() >= count_max) return kFull;
+    if (words_.size() * 2 >= slots_.size()) {
+        grow();
+        mask = slots_.size() - 1;
+        place = hash & mask;
+        while (slots_[place] != 0) place = (place + 1) & mask;
+    }
+    words_.push_back(word);
+    slots_[place] = static_cast<uint32_t>(words_.size());
+    return slots_[place] - 1;
+}
+
+// ---- levels ----
+
+void LevelRuns::add(uint8_t level, uint64_t count) {
+    if (count == 0) return;
+    if (level != level_ && count_ != 0) {
+        append_level_run(out_, level_, count_);
+        count_ = 0;
+    }
+    level_ = level;
+    count_ += count;
+}
+
+std::string_view LevelRuns::finish() {
+    if (count_ != 0) append_level_run(out_, level_, count_);
+    count_ = 0;
+    return out_.view();
+}
+
+void LevelRuns::clear() {
+    out_.clear();
+    count_ = 0;
+}
+
+// ---- taking rows ----
+
+ColumnChunkWriter::ColumnChunkWriter(const Field& field, const ParquetWriterOptions& options)
+    : type_(field.type),
+      physical_(physical_type(field.type)),
+      nullable_(field.nullable),
+      options_(options),
+      row_bytes_(type_.id == TypeId::Decimal && type_.precision <= 9 ? 4 : fixed_width(type_)) {
+    texts_.clear();
+    words_.clear();
+}
+
+int64_t ColumnChunkWriter::rows_that_fit(const Column& column, int64_t begin, int64_t end) const {
+    const int64_t room = options_.page_bytes - page_estimate_;
+    int64_t fit = 0;
+    if (row_bytes_ != 0) {
+        fit = std::min(end - begin, room / static_cast<int64_t>(row_bytes_));
+    } else {
+        // Four bytes a row for its length, null or not; monotone in the row, so searched by halves.
+        const auto& offsets = column.offsets();
+        const int64_t unit = type_.id == TypeId::FloatList ? 4 : 1;
+        const int64_t first = offsets[static_cast<size_t>(begin)];
+        const auto size = [&](int64_t row) {
+            return (offsets[static_cast<size_t>(row)] - first) * unit + 4 * (row - begin);
+        };
+        int64_t low = begin;
+        int64_t high = end;
+        while (low < high) {
+            const int64_t middle = low + (high - low + 1) / 2;
+            if (size(middle) <= room) {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        fit = low - begin;
+    }
+    return page_rows_ == 0 ? std::max<int64_t>(fit, 1) : std::max<int64_t>(fit, 0);
+}
+
+void ColumnChunkWriter::append(const Column& column, int64_t begin, int64_t end) {
+    while (begin < end) {
+        const int64_t rows = rows_that_fit(column, begin, end);
+        if (rows == 0) {
+            flush_page();
+            continue;
+        }
+        append_rows(column, begin, begin + rows);
+        begin += rows;
+    }
+}
+
+void ColumnChunkWriter::append_validity(const Column& column, int64_t begin, int64_t end) {
+    const auto rows_before = static_cast<size_t>(page_rows_);
+    const auto rows = static_cast<size_t>(end - begin);
+    if (column.null_count() == 0) {
+        if (!page_validity_.empty()) append_bits(page_validity_, rows_before, nullptr, 0, rows);
+        return;
+    }
+    if (page_validity_.empty() && rows_before > 0) {
+        append_bits(page_validity_, 0, nullptr, 0, rows_before);
+    }
+    append_bits(page_validity_, rows_before, column.validity().data(), static_cast<size_t>(begin),
+                rows);
+}
+
+void ColumnChunkWriter::append_rows(const Column& column, int64_t begin, int64_t end) {
+    if (type_.id == TypeId::FloatList) {
+        append_lists(column, begin, end);
+    } else {
+        append_validity(column, begin, end);
+        switch (type_.id) {
+            case TypeId::Bool:
+                append_fixed<uint8_t, uint8_t>(column, begin, end);
+                break;
+            case TypeId::Decimal:
+                if (type_.precision <= 9) {
+                    append_fixed<int64_t, int32_t>(column, begin, end);
+                } else if (type_.precision <= 18) {
+                    append_fixed<int64_t, int64_t>(column, begin, end);
+                } else {
+                    append_decimal128(column, begin, end);
+                }
+                break;
+            case TypeId::String:
+            case TypeId::Binary:
+                append_text(column, begin, end);
+                break;
+            default:
+                if (row_bytes_ == 4) {
+                    append_fixed<int32_t, int32_t>(column, begin, end);
+                } else {
+                    append_fixed<int64_t, int64_t>(column, begin, end);
+                }
+                break;
+        }
+    }
+    page_rows_ += end - begin;
+    if (row_bytes_ != 0) {
+        page_estimate_ += (end - begin) * static_cast<int64_t>(row_bytes_);
+    } else {
+        const int64_t unit = type_.id == TypeId::FloatList ? 4 : 1;
+        const auto& offsets = column.offsets();
+        page_estimate_ += 4 * (end - begin) + unit * (offsets[static_cast<size_t>(end)] -
+                                                      offsets[static_cast<size_t>(begin)]);
+    }
+}
+
+template <class From, class To>
+void ColumnChunkWriter::append_fixed(const Column& column, int64_t begin, int64_t end) {
+    const auto* values = reinterpret_cast<const From*>(column.data().data());
+    const auto rows = static_cast<size_t>(end - begin);
+    char* const start = page_.prepare(rows * sizeof(To));
+    auto* to = reinterpret_cast<To*>(start);
+    if (column.null_count() == 0) {
+        if constexpr (std::is_same_v<From, To>) {
+            std::memcpy(start, values + begin, rows * sizeof(To));
+        } else {
+            for (int64_t row = begin; row < end; ++row) *to++ = static_cast<To>(values[row]);
+        }
+        page_.commit(rows * sizeof(To));
+        page_values_ += rows;
+        return;
+    }
+    const uint8_t* validity = column.validity().data();
+    size_t taken = 0;
+    for (int64_t row = begin; row < end; ++row) {
+        to[taken] = static_cast<To>(values[row]);
+        taken += validity[row >> 3] >> (row & 7) & 1;
+    }
+    page_.commit(taken * sizeof(To));
+    page_values_ += taken;
+}
+
+void ColumnChunkWriter::append_decimal128(const Column& column, int64_t begin, int64_t end) {
+    char* to = page_.prepare(static_cast<size_t>(end - begin) * 16);
+    size_t taken = 0;
+    for (int64_t row = begin; row < end; ++row) {
+        if (column.is_null(row)) continue;
+        const auto value = column.value_at<Int128>(row);
+        info_.extremes.add_integers(value, value);
+        const uint64_t halves[2] = {
+            __builtin_bswap64(static_cast<uint64_t>(static_cast<UInt128>(value) >> 64)),
+            __builtin_bswap64(static_cast<uint64_t>(value))};
+        std::memcpy(to + taken * 16, halves, 16);
+        ++taken;
+    }
+    page_.commit(taken * 16);
+    page_values_ += taken;
+}
+
+int64_t ColumnChunkWriter::text_sample_rows() const {
+    return doubtful_ ? kDoubtfulSampleRows : kSampleRows;
+}
+
+void ColumnChunkWriter::append_text(const Column& column, int64_t begin, int64_t end) {
+    while (begin < end && dictionary_state_ != DictionaryState::Off) {
+        int64_t stop = end;
+        if (dictionary_state_ == DictionaryState::Undecided) {
+            stop = std::min(end, begin + text_sample_rows() - text_rows_);
+        }
+        const int64_t reached = append_text_indices(column, begin, stop);
+        text_rows_ += reached - begin;
+        begin = reached;
+        if (reached < stop) {
+            give_up_text_dictionary();
+        } else if (dictionary_state_ == DictionaryState::Undecided &&
+                   text_rows_ >= text_sample_rows()) {
+            if (doubtful_ ? text_dictionary_pays(1, 2) : text_dictionary_pays(4, 5)) {
+                dictionary_state_ = DictionaryState::On;
+            } else {
+                give_up_text_dictionary();
+            }
+        }
+    }
+    append_text_plain(column, begin, end);
+}
+
+int64_t ColumnChunkWriter::append_text_indices(const Column& column, int64_t begin, int64_t end) {
+    const int64_t* offsets = column.offsets().data();
+    const char* data = column.data().data();
+    const size_t before = page_indices_.size();
+    page_indices_.resize(before + static_cast<size_t>(end - begin));
+    uint32_t* to = page_indices_.data() + before;
+    const auto limit = static_cast<size_t>(options_.dictionary_bytes);
+    uint32_t index = 0;
+    std::string_view last;
+    bool have_last = false;
+    int64_t row = begin;
+    size_t plain_bytes = 0;
+    for (; row < end; ++row) {
+        if (column.is_null(row)) continue;
+        const std::string_view value(data + offsets[row],
+                                     static_cast<size_t>(offsets[row + 1] - offsets[row]));
+        if (!have_last || value != last) {
+            index = texts_.find_or_add(value, limit);
+            if (index == TextDictionary::kFull) break;
+            last = value;
+            have_last = true;
+        }
+        *to++ = index;
+        plain_bytes += 4 + value.size();
+    }
+    const auto taken = static_cast<size_t>(to - page_indices_.data()) - before;
+    page_indices_.resize(before + taken);
+    page_values_ += taken;
+    text_values_ += taken;
+    text_plain_bytes_ += plain_bytes;
+    return row;
+}
+
+void ColumnChunkWriter::append_text_plain(const Column& column, int64_t begin, int64_t end) {
+    if (begin >= end) return;
+    const int64_t* offsets = column.offsets().data();
+    const char* data = column.data().data();
+    const size_t data_size = column.data().size();
+    const auto bytes = static_cast<size_t>(offsets[end] - offsets[begin]);
+    char* const start = page_.prepare(bytes + 4 * static_cast<size_t>(end - begin) + kSlack);
+    char* to = start;
+    const bool have_nulls = column.null_count() != 0;
+    Extremes& extremes = info_.extremes;
+    size_t taken = 0;
+    for (int64_t row = begin; row < end; ++row) {
+        if (have_nulls && column.is_null(row)) continue;
+        const auto at = static_cast<size_t>(offsets[row]);
+        const auto size = static_cast<size_t>(offsets[row + 1]) - at;
+        store_32(to, size);
+        copy_value(to + 4, data + at, size, at + 16 <= data_size);
+        extremes.add_text({data + at, size});
+        to += 4 + size;
+        ++taken;
+    }
+    page_.commit(static_cast<size_t>(to - start));
+    page_values_ += taken;
+}
+
+bool ColumnChunkWriter::text_dictionary_pays(size_t numerator, size_t denominator) const {
+    const size_t width = std::max(1U, bits_for(texts_.size() == 0 ? 0 : texts_.size() - 1));
+    const size_t cost = texts_.size_bytes() + text_values_ * width / 8;
+    return cost * denominator < text_plain_bytes_ * numerator;
+}
+
+void ColumnChunkWriter::give_up_text_dictionary() {
+    for (uint32_t i = 0; i < texts_.size(); ++i) info_.extremes.add_text(texts_.at(i));
+    page_.clear();
+    for (const uint32_t index : page_indices_) {
+        const std::string_view value = texts_.at(index);
+        page_.append_value(static_cast<uint32_t>(value.size()));
+        page_.append(value);
+    }
+    page_indices_.clear();
+    texts_.truncate(dictionary_flushed_);
+    dictionary_state_ = DictionaryState::Off;
+}
+
+void ColumnChunkWriter::append_lists(const Column& column, int64_t begin, int64_t end) {
+    const int64_t* offsets = column.offsets().data();
+    const char* data = column.data().data();
+    const uint8_t present = nullable_ ? 1 : 0;  // the level of an empty list
+    for (int64_t row = begin; row < end; ++row) {
+        const auto count = static_cast<uint64_t>(offsets[row + 1] - offsets[row]);
+        repetitions_.add(0, 1);
+        if (column.is_null(row)) {
+            definitions_.add(0, 1);
+            ++file_nulls_;
+            ++page_levels_;
+        } else if (count == 0) {
+            definitions_.add(present, 1);
+            ++page_levels_;
+        } else {
+            repetitions_.add(1, count - 1);
+            definitions_.add(static_cast<uint8_t>(present + 1), count);
+            page_levels_ += static_cast<int64_t>(count);
+        }
+    }
+    const auto first = static_cast<size_t>(offsets[begin]);
+    const auto count = static_cast<size_t>(offsets[end]) - first;
+    page_.append(data + first * sizeof(float), count * sizeof(float));
+    page_values_ += count;
+}
+
+// ---- pages ----
+
+void ColumnChunkWriter::note(Encoding encoding) {
+    auto& seen = info_.encodings;
+    if (std::find(seen.begin(), seen.end(), encoding) == seen.end()) seen.push_back(encoding);
+}
+
+void ColumnChunkWriter::encode_levels() {
+    levels_.clear();
+    const auto append_sized = [&](std::string_view runs) {
+        levels_.append_value(static_cast<uint32_t>(runs.size()));
+        levels_.append(runs);
+    };
+    if (type_.id == TypeId::FloatList) {
+        append_sized(repetitions_.finish());
+        append_sized(definitions_.finish());
+        return;
+    }
+    if (!nullable_) return;
+    levels_.append_value(uint32_t{0});
+    if (page_validity_.empty()) {
+        append_level_run(levels_, 1, static_cast<uint64_t>(page_rows_));
+    } else {
+        append_level_bitmap(levels_, page_validity_.data(), static_cast<size_t>(page_rows_));
+    }
+    store_32(levels_.data(), levels_.size() - 4);
+}
+
+void ColumnChunkWriter::emit(ByteBuffer& to, PageKind kind, std::string_view levels,
+                             std::string_view body, Encoding encoding, int64_t value_count) {
+    const size_t plain_size = levels.size() + body.size();
+    size_t stored_size = plain_size;
+    if (options_.snappy) {
+        scratch_.clear();
+        char* out = scratch_.prepare(snappy::MaxCompressedLength(plain_size));
+        if (levels.empty()) {
+            snappy::RawCompress(body.data(), body.size(), out, &stored_size);
+        } else {
+            TwoParts parts(levels, body);
+            snappy::UncheckedByteArraySink sink(out);
+            stored_size = snappy::Compress(&parts, &sink);
+        }
+        scratch_.commit(stored_size);
+    }
+    header_.clear();
+    ThriftWriter header(header_);
+    header.field_i32(1, kind == PageKind::Dictionary ? 2 : 0);
+    header.field_i32(2, static_cast<int32_t>(plain_size));
+    header.field_i32(3, static_cast<int32_t>(stored_size));
+    header.begin_struct(kind == PageKind::Dictionary ? 7 : 5);
+    header.field_i32(1, static_cast<int32_t>(value_count));
+    header.field_i32(2, static_cast<int32_t>(encoding));
+    if (kind == PageKind::Data) {
+        header.field_i32(3, static_cast<int32_t>(Encoding::Rle));
+        header.field_i32(4, static_cast<int32_t>(Encoding::Rle));
+    }
+    header.end_struct();
+    header.end_struct();
+    to.append(header_.view());
+    if (options_.snappy) {
+        to.append(scratch_.view());
+    } else {
+        to.append(levels);
+        to.append(body);
+    }
+    info_.uncompressed_bytes += static_cast<int64_t>(header_.size() + plain_size);
+    info_.compressed_bytes += static_cast<int64_t>(header_.size() + stored_size);
+    note(encoding);
+}
+
+void ColumnChunkWriter::emit_page(std::string_view body, Encoding encoding) {
+    const int64_t levels = type_.id == TypeId::FloatList ? page_levels_ : page_rows_;
+    emit(pages_, PageKind::Data, levels_.view(), body, encoding, levels);
+    info_.value_count += levels;
+    info_.null_count += levels - static_cast<int64_t>(page_values_);
+}
+
+void ColumnChunkWriter::flush_page() {
+    if (page_rows_ == 0) return;
+    encode_levels();
+    if (page_values_ == 0) {
+        page_indices_.clear();
+        emit_page({}, Encoding::Plain);
+    } else if (physical_ == PhysicalType::ByteArray) {
+        flush_text_page();
+    } else {
+        flush_fixed_page();
+    }
+    page_rows_ = 0;
+    page_estimate_ = 0;
+    page_levels_ = 0;
+    page_values_ = 0;
+    page_validity_.clear();
+    page_.clear();
+    page_.shrink_above(kKeptCapacity);
+    scratch_.shrink_above(kKeptCapacity);
+    page_indices_.clear();
+    definitions_.clear();
+    repetitions_.clear();
+}
+
+void ColumnChunkWriter::flush_text_page() {
+    if (dictionary_state_ != DictionaryState::Off) {
+        if (text_dictionary_pays(9, 10)) {
+            dictionary_state_ = DictionaryState::On;
+        } else {
+            give_up_text_dictionary();
+        }
+    }
+    if (dictionary_state_ == DictionaryState::Off) {
+        emit_page(page_.view(), Encoding::Plain);
+        return;
+    }
+    const unsigned width = std::max(1U, bits_for(texts_.size() - 1));
+    body_.clear();
+    body_.append_byte(static_cast<uint8_t>(width));
+    append_hybrid(body_, page_indices_.data(), page_indices_.size(), width);
+    emit_page(body_.view(), Encoding::RleDictionary);
+    dictionary_flushed_ = texts_.size();
+}
+
+void ColumnChunkWriter::flush_fixed_page() {
+    switch (physical_) {
+        case PhysicalType::Boolean:
+            flush_bool_page();
+            break;
+        case PhysicalType::Int32:
+            flush_words_page<int32_t>();
+            break;
+        case PhysicalType::Int64:
+            flush_words_page<int64_t>();
+            break;
+        case PhysicalType::Float:
+            if (type_.id == TypeId::FloatList) {
+                emit_page(page_.view(), Encoding::Plain);
+            } else {
+                flush_words_page<float>();
+            }
+            break;
+        case PhysicalType::Double:
+            flush_words_page<double>();
+            break;
+        default:
+            emit_page(page_.view(), Encoding::Plain);
+            break;
+    }
+}
+
+void ColumnChunkWriter::flush_bool_page() {
+    const char* values = page_.data();
+    body_.clear();
+    const size_t size = (page_values_ + 7) / 8;
+    char* out = body_.prepare(size);
+    std::memset(out, 0, size);
+    bool seen[2] = {false, false};
+    for (size_t i = 0; i < page_values_; ++i) {
+        const unsigned bit = values[i] != 0 ? 1 : 0;
+        seen[bit] = true;
+        out[i / 8] = static_cast<char>(static_cast<uint8_t>(out[i / 8]) | bit << i % 8);
+    }
+    body_.commit(size);
+    info_.extremes.add_integers(seen[0] ? 0 : 1, seen[1] ? 1 : 0);
+    emit_page(body_.view(), Encoding::Plain);
+}
+
+template <class T>
+void ColumnChunkWriter::flush_words_page() {
+    const auto* values = reinterpret_cast<const T*>(page_.data());
+    const size_t count = page_values_;
+    T least = values[0];
+    T greatest = values[0];
+    if constexpr (std::is_floating_point_v<T>) {
+        bool nan = false;
+        for (size_t i = 0; i < count; ++i) {
+            nan = nan || std::isnan(values[i]);
+            least = std::min(least, values[i]);
+            greatest = std::max(greatest, values[i]);
+        }
+        if (nan) {
+            info_.extremes.add_nan();
+        } else {
+            info_.extremes.add_doubles(static_cast<double>(least), static_cast<double>(greatest));
+        }
+    } else {
+        for (size_t i = 0; i < count; ++i) {
+            least = std::min(least, values[i]);
+            greatest = std::max(greatest, values[i]);
+        }
+        info_.extremes.add_integers(least, greatest);
+    }
+    const size_t plain_bytes = count * sizeof(T);
+    size_t rival_bytes = plain_bytes;
+    body_.clear();
+    if constexpr (!std::is_floating_point_v<T>) {
+        append_delta(body_, values, count);
+        rival_bytes = std::min(rival_bytes, body_.size());
+    }
+    if (dictionary_state_ != DictionaryState::Off) {
+        if (encode_words_as_dictionary(values, count, rival_bytes)) {
+            dictionary_state_ = DictionaryState::On;
+            dictionary_flushed_ = words_.size();
+            emit_page(indices_.view(), Encoding::RleDictionary);
+            return;
+        }
+        words_.truncate(dictionary_flushed_);
+        dictionary_state_ = DictionaryState::Off;
+    }
+    if (rival_bytes < plain_bytes) {
+        emit_page(body_.view(), Encoding::DeltaBinaryPacked);
+    } else {
+        emit_page(page_.view(), Encoding::Plain);
+    }
+}
+
+template <class T>
+bool ColumnChunkWriter::encode_words_as_dictionary(const T* values, size_t count,
+                                                   size_t rival_bytes) {
+    const auto word_of = [](T value) {
+        using U = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
+        return static_cast<uint64_t>(std::bit_cast<U>(value));
+    };
+    const auto count_max = static_cast<size_t>(options_.dictionary_bytes) / sizeof(T);
+    if (dictionary_state_ == DictionaryState::Undecided) {
+        // A sample that hardly repeats a value is not worth a dictionary.
+        const size_t step = std::max<size_t>(1, count / kWordSample);
+        size_t taken = 0;
+        for (size_t i = 0; i < count; i += step, ++taken) {
+            words_.find_or_add(word_of(values[i]), count);
+        }
+        const bool repeats = words_.size() * 2 <= taken;
+        words_.clear();
+        if (!repeats) return false;
+    }
+    page_indices_.resize(count);
+    const uint32_t before = words_.size();
+    uint64_t last = ~word_of(values[0]);
+    uint32_t index = 0;
+    for (size_t i = 0; i < count; ++i) {
+        const uint64_t word = word_of(values[i]);
+        if (word != last) {
+            index = words_.find_or_add(word, count_max);
+            if (index == WordDictionary::kFull) return false;
+            last = word;
+        }
+        page_indices_[i] = index;
+    }
+    const unsigned width = std::max(1U, bits_for(words_.size() - 1));
+    indices_.clear();
+    indices_.append_byte(static_cast<uint8_t>(width));
+    append_hybrid(indices_, page_indices_.data(), count, width);
+    const size_t cost = indices_.size() + (words_.size() - before) * sizeof(T);
+    return cost * 5 < rival_bytes * 4;
+}
+
+Result<ChunkInfo> ColumnChunkWriter::finish(FileSink& sink) {
+    flush_page();
+    ByteBuffer& dictionary_page = levels_;
+    dictionary_page.clear();
+    if (dictionary_flushed_ > 0) {
+        body_.clear();
+        std::string_view bytes;
+        if (physical_ == PhysicalType::ByteArray) {
+            if (dictionary_state_ != DictionaryState::Off) {
+                for (uint32_t i = 0; i < texts_.size(); ++i) info_.extremes.add_text(texts_.at(i));
+            }
+            texts_.truncate(dictionary_flushed_);
+            bytes = texts_.bytes();
+        } else {
+            for (uint32_t i = 0; i < dictionary_flushed_; ++i) {
+                const uint64_t word = words_.at(i);
+                body_.append(&word, row_bytes_);
+            }
+            bytes = body_.view();
+        }
+        emit(dictionary_page, PageKind::Dictionary, {}, bytes, Encoding::Plain,
+             dictionary_flushed_);
+        info_.dictionary_offset = sink.offset();
+        PX_TRY(sink.write(dictionary_page.view()));
+    }
+    note(Encoding::Rle);  // of the levels
+    info_.data_offset = sink.offset();
+    PX_TRY(sink.write(pages_.view()));
+
+    file_extremes_.merge(info_.extremes);
+    if (type_.id != TypeId::FloatList) file_nulls_ += info_.null_count;
+    doubtful_ = dictionary_state_ == DictionaryState::Off && dictionary_flushed_ == 0;
+    pages_.clear();
+    dictionary_state_ = DictionaryState::Undecided;
+    texts_.clear();
+    words_.clear();
+    dictionary_flushed_ = 0;
+    text_rows_ = 0;
+    text_plain_bytes_ = 0;
+    text_values_ = 0;
+    return std::exchange(info_, ChunkInfo{});
+}
+
+ColumnStatistics ColumnChunkWriter::file_statistics() const {
+    ColumnStatistics statistics;
+    statistics.null_count = file_nulls_;
+    file_extremes_.to_json(type_, statistics);
+    return statistics;
+}
+
+}  // namespace px::columnar

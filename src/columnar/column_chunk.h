@@ -1,0 +1,174 @@
+// ColumnChunkWriter: one column of the row group being written: pages, their encodings, statistics.
+// Not thread-safe. Output depends on the rows and the options alone, not on how they were batched.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "columnar/byte_buffer.h"
+#include "columnar/file_sink.h"
+#include "columnar/parquet_writer.h"
+#include "columnar/record_batch.h"
+#include "columnar/statistics.h"
+
+namespace px::columnar {
+
+/// Numbers as in parquet.thrift.
+enum class PhysicalType : int32_t { Boolean = 0, Int32 = 1, Int64 = 2, Float = 4, Double = 5, ByteArray = 6, FixedLenByteArray = 7 };
+enum class Encoding : int32_t { Plain = 0, Rle = 3, DeltaBinaryPacked = 5, RleDictionary = 8 };
+
+PhysicalType physical_type(const DataType& type);
+
+/// Longest String/Binary value a page can hold.
+inline constexpr int64_t kValueBytesMax = 1LL << 30;
+
+/// What the footer says of a finished chunk.
+struct ChunkInfo {
+    std::vector<Encoding> encodings;
+    int64_t value_count = 0;  ///< levels: rows, or elements of lists (an absent or empty list counts one)
+    int64_t null_count = 0;   ///< levels without a value
+    int64_t uncompressed_bytes = 0;
+    int64_t compressed_bytes = 0;
+    int64_t dictionary_offset = -1;  ///< in the file; -1: none
+    int64_t data_offset = 0;
+    Extremes extremes;
+};
+
+/// Distinct byte strings in order of first appearance, PLAIN-encoded as they come.
+class TextDictionary {
+  public:
+    static constexpr uint32_t kFull = ~uint32_t{0};
+    void clear();
+    /// Index of the value, added if it is new; kFull if it would make the dictionary larger than limit bytes.
+    uint32_t find_or_add(std::string_view value, size_t limit);
+    std::string_view at(uint32_t index) const;
+    uint32_t size() const { return static_cast<uint32_t>(starts_.size()); }
+    size_t size_bytes() const { return bytes_.size(); }
+    std::string_view bytes() const { return bytes_.view(); }
+    /// Forgets all but the first `size` values; nothing may be looked up afterwards.
+    void truncate(uint32_t size);
+
+  private:
+    struct Slot {
+        uint32_t tag = 0;
+        uint32_t index_plus_1 = 0;
+    };
+    void grow();
+    std::vector<Slot> slots_;
+    std::vector<size_t> starts_;
+    ByteBuffer bytes_;
+};
+
+/// Distinct words (values of 4 or 8 bytes) in order of first appearance.
+class WordDictionary {
+  public:
+    static constexpr uint32_t kFull = ~uint32_t{0};
+    void clear();
+    uint32_t find_or_add(uint64_t word, size_t count_max);
+    uint32_t size() const { return static_cast<uint32_t>(words_.size()); }
+    uint64_t at(uint32_t index) const { return words_[index]; }
+    void truncate(uint32_t size);
+
+  private:
+    void grow();
+    std::vector<uint32_t> slots_;  ///< index + 1
+    std::vector<uint64_t> words_;
+};
+
+/// Levels of a nested column as runs.
+class LevelRuns {
+  public:
+    void add(uint8_t level, uint64_t count);
+    /// Ends the last run; the runs stay until clear().
+    std::string_view finish();
+    void clear();
+
+  private:
+    ByteBuffer out_;
+    uint8_t level_ = 0;
+    uint64_t count_ = 0;
+};
+
+class ColumnChunkWriter {
+  public:
+    ColumnChunkWriter(const Field& field, const ParquetWriterOptions& options);
+
+    /// Takes rows [begin, end), whose values fit pages (kValueBytesMax).
+    void append(const Column& column, int64_t begin, int64_t end);
+    /// Writes the chunk and starts the next. Errors: those of the sink.
+    Result<ChunkInfo> finish(FileSink& sink);
+    /// Over all chunks. null_count counts rows.
+    ColumnStatistics file_statistics() const;
+
+  private:
+    /// What became of the dictionary in this chunk.
+    enum class DictionaryState { Undecided, On, Off };
+
+    int64_t rows_that_fit(const Column& column, int64_t begin, int64_t end) const;
+    void append_rows(const Column& column, int64_t begin, int64_t end);
+    void append_validity(const Column& column, int64_t begin, int64_t end);
+    template <class From, class To>
+    void append_fixed(const Column& column, int64_t begin, int64_t end);
+    void append_text(const Column& column, int64_t begin, int64_t end);
+    void append_text_plain(const Column& column, int64_t begin, int64_t end);
+    int64_t append_text_indices(const Column& column, int64_t begin, int64_t end);
+    void append_lists(const Column& column, int64_t begin, int64_t end);
+    void append_decimal128(const Column& column, int64_t begin, int64_t end);
+
+    /// Whether it takes less than the given part of the plain bytes.
+    bool text_dictionary_pays(size_t numerator, size_t denominator) const;
+    void give_up_text_dictionary();
+
+    int64_t text_sample_rows() const;
+    void flush_page();
+    void flush_text_page();
+    void flush_fixed_page();
+    void flush_bool_page();
+    template <class T>
+    void flush_words_page();
+    template <class T>
+    bool encode_words_as_dictionary(const T* values, size_t count, size_t rival_bytes);
+    void encode_levels();
+    void emit_page(std::string_view body, Encoding encoding);
+    /// Header and compressed payload of a data page, or of a dictionary page (no levels).
+    enum class PageKind { Data, Dictionary };
+    void emit(ByteBuffer& to, PageKind kind, std::string_view levels, std::string_view body,
+              Encoding encoding, int64_t value_count);
+    void note(Encoding encoding);
+
+    const DataType type_;
+    const PhysicalType physical_;
+    const bool nullable_;
+    const ParquetWriterOptions options_;
+    const size_t row_bytes_;  ///< of a fixed-width value as stored; else 0
+
+    // The page being filled.
+    int64_t page_rows_ = 0;
+    int64_t page_estimate_ = 0;            ///< as if plain
+    std::vector<uint8_t> page_validity_;   ///< empty: no null so far
+    ByteBuffer page_;                      ///< plain values
+    size_t page_values_ = 0;
+    std::vector<uint32_t> page_indices_;   ///< while the text dictionary is on
+    LevelRuns definitions_, repetitions_;  ///< of lists
+    int64_t page_levels_ = 0;              ///< of lists
+
+    // The chunk.
+    ByteBuffer pages_;
+    DictionaryState dictionary_state_ = DictionaryState::Undecided;
+    TextDictionary texts_;
+    WordDictionary words_;
+    uint32_t dictionary_flushed_ = 0;      ///< entries that written pages refer to
+    int64_t text_rows_ = 0;                ///< taken while the text dictionary was on
+    size_t text_plain_bytes_ = 0;          ///< of their values
+    size_t text_values_ = 0;
+    bool doubtful_ = false;                ///< the dictionary of the chunk before did not pay
+    ChunkInfo info_;
+
+    // The file.
+    Extremes file_extremes_;
+    int64_t file_nulls_ = 0;
+
+    ByteBuffer levels_, body_, indices_, scratch_, header_;
+};
+
+}  // namespace px::columnar
