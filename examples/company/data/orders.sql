@@ -1,4 +1,4 @@
--- Orders of the sample company: 308 transport orders on the 22 working days of March 2026. make_orders.py builds data/orders.db
+-- Orders of the sample company: 308 transport orders on the 22 working days of September 2025. make_orders.py builds data/orders.db
 -- from this file. Every value follows from the row number, so that the table is the same on every machine.
 create table orders (
     id       text primary key,   -- O-00001 …
@@ -23,9 +23,9 @@ insert into routes values
 
 with recursive
     numbers (n) as (select 0 union all select n + 1 from numbers where n < 307),
-    -- 14 orders a day, Monday to Friday from 2 March 2026: working day w lies w / 5 weeks and w % 5 days later.
+    -- 14 orders a day, Monday to Friday from 1 September 2025: working day w lies w / 5 weeks and w % 5 days later.
     placed as (
-        select n, date('2026-03-02', '+' || (n / 14 / 5 * 7 + n / 14 % 5) || ' days') as day,
+        select n, date('2025-09-01', '+' || (n / 14 / 5 * 7 + n / 14 % 5) || ' days') as day,
                (n * 5 + n / 7) % 7 as customer, (n * 7 + n / 11) % 11 as route, 2 + (n * 17 + n / 3) % 31 as pallets
         from numbers
     )
