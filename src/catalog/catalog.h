@@ -106,7 +106,7 @@ struct Release {
 
 /// What publish() writes in one transaction.
 struct Publication {
-    Release release;                         ///< id is ignored and assigned
+    Release release;  ///< id and documents are ignored: assigned and counted; input_fingerprints is the whole map
     /// Documents by (source, ds) partition: rows of these partitions that are live and not listed end with this release;
     /// equal rows stay as they are; new and changed ones begin with it.
     struct Partition {

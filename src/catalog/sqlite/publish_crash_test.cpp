@@ -63,6 +63,7 @@ Publication publication_of(const RunId& run, const std::string& title) {
     publication.release.run = run;
     publication.release.table_versions = {{"reports", 1}, {"embeddings", 2}};
     publication.release.index_manifest = "manifest of " + title;
+    publication.release.input_fingerprints = {{"source/r", title}};
     Publication::Partition partition{"r", "2026-11-23", {}};
     for (int i = 0; i < kDocuments; ++i) {
         DocumentRow row;
@@ -149,7 +150,7 @@ class PublishCrashTest : public testing::Test {
         EXPECT_EQ(state.state, there ? RunState::Published : RunState::Running);
         EXPECT_EQ(state.release.has_value(), there);
         EXPECT_EQ((*latest)->table_versions.size(), 2u);
-        EXPECT_EQ((*latest)->input_fingerprints.at("2026-11-23"), there ? "fp2" : "fp1");
+        EXPECT_EQ((*latest)->input_fingerprints.at("source/r"), there ? "new" : "old");
         std::vector<DocumentRow> documents = (*catalog)->documents((*latest)->id, 1000, 0).value();
         EXPECT_EQ(documents.size(), static_cast<size_t>(kDocuments));
         for (const DocumentRow& row : documents) EXPECT_EQ(row.title, there ? "new" : "old");

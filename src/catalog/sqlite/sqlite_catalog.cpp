@@ -612,7 +612,7 @@ class SqliteCatalog final : public Catalog {
             if (std::optional<Release> done = PX_TRY(release_of_run(database, run)))
                 return std::move(*done);
             Statement state = PX_TRY(
-                database.prepare("SELECT state, ds, input_fingerprint FROM runs WHERE run_id = ?"));
+                database.prepare("SELECT state, ds FROM runs WHERE run_id = ?"));
             state.bind_text(1, run.value);
             if (!PX_TRY(state.step())) return no_run(run);
             if (state.column_text(0) != run_state_name(RunState::Running)) {
@@ -621,8 +621,8 @@ class SqliteCatalog final : public Catalog {
                                         state.column_text(0)),
                             "start a new run");
             }
-            std::map<std::string, std::string> inputs = publication.release.input_fingerprints;
-            inputs[text_at(state, 1)] = text_at(state, 2);
+            const std::map<std::string, std::string>& inputs =
+                publication.release.input_fingerprints;
             std::string ds =
                 publication.release.ds.empty() ? text_at(state, 1) : publication.release.ds;
             state.reset();
@@ -660,11 +660,31 @@ class SqliteCatalog final : public Catalog {
                     PX_TRY(statement->run());
                 }
             }
+            // What the map no longer holds ends here.
+            std::vector<std::string> gone;
+            Statement live_inputs =
+                PX_TRY(database.prepare("SELECT ds FROM release_inputs WHERE to_release IS NULL"));
+            while (PX_TRY(live_inputs.step())) {
+                std::string key = text_at(live_inputs, 0);
+                if (!inputs.contains(key)) gone.push_back(std::move(key));
+            }
+            live_inputs.reset();
+            Statement input_gone = PX_TRY(database.prepare(
+                "UPDATE release_inputs SET to_release = ?1 WHERE to_release IS NULL AND ds = ?2"));
+            for (const std::string& key : gone) {
+                input_gone.bind_int64(1, id).bind_text(2, key);
+                PX_TRY(input_gone.run());
+            }
             PX_TRY(database.exec(std::string(kIncoming)));
             for (const Publication::Partition& partition : publication.documents) {
                 PX_TRY(publish_partition(database, partition, id));
             }
             PX_TRY(database.exec("DELETE FROM temp.incoming"));
+            Statement count = PX_TRY(database.prepare(
+                "UPDATE releases SET documents = (SELECT count(*) FROM analytics_metadata WHERE "
+                "to_release IS NULL) WHERE release_id = ?1"));
+            count.bind_int64(1, id);
+            PX_TRY(count.run());
 
             Statement finish =
                 PX_TRY(database.prepare("UPDATE runs SET state = 'published', finished_at = ?2, "

@@ -229,7 +229,7 @@ TEST_F(SqliteCatalogTest, AReleaseIsPublishedOnceAndHoldsEverything) {
     publication.release.ds = "2026-11-23";
     publication.release.table_versions = {{"reports", 4}, {"embeddings", 9}};
     publication.release.index_manifest = "manifest-1";
-    publication.release.documents = 1;
+    publication.release.input_fingerprints = {{"source/reports", "fp1"}};
     publication.release.chunks = 3;
     publication.documents = {
         {"reports", "2026-11-23", {document("reports", "2026-11-23", "1", "One")}}};
@@ -247,7 +247,7 @@ TEST_F(SqliteCatalogTest, AReleaseIsPublishedOnceAndHoldsEverything) {
     EXPECT_THAT(found.table_versions, ElementsAre(Pair("embeddings", 9), Pair("reports", 4)));
     EXPECT_EQ(found.documents, 1);
     EXPECT_EQ(found.chunks, 3);
-    EXPECT_THAT(found.input_fingerprints, ElementsAre(Pair("2026-11-23", "fp1")));
+    EXPECT_THAT(found.input_fingerprints, ElementsAre(Pair("source/reports", "fp1")));
     catalog::Run ended = catalog->run(run.id).value().value();
     EXPECT_EQ(ended.state, RunState::Published);
     EXPECT_EQ(ended.release, ReleaseId{1});
@@ -355,19 +355,20 @@ TEST_F(SqliteCatalogTest, ASourceAsAWholeReplacesEveryDay) {
     EXPECT_THAT(titles(*catalog, 2), ElementsAre("one", "three"));
 }
 
-TEST_F(SqliteCatalogTest, FingerprintsAreKeptPerDayAndRelease) {
+TEST_F(SqliteCatalogTest, EachReleaseKeepsTheFingerprintsItWasPublishedWith) {
     auto catalog = open();
-    ASSERT_TRUE(publish(*catalog, "2026-11-22", {}));
-    ASSERT_TRUE(publish(*catalog, "2026-11-23", {}));
-    catalog::Run rerun = catalog->begin_run("2026-11-22", "", "new").value();
-    Publication publication;
-    publication.release.run = rerun.id;
-    ASSERT_TRUE(catalog->publish(publication));
-    EXPECT_THAT(catalog->release(ReleaseId{1}).value()->input_fingerprints,
-                ElementsAre(Pair("2026-11-22", "fp-2026-11-22")));
-    EXPECT_THAT(catalog->release(ReleaseId{3}).value()->input_fingerprints,
-                ElementsAre(Pair("2026-11-22", "new"), Pair("2026-11-23", "fp-2026-11-23")));
-    EXPECT_EQ(catalog->release(ReleaseId{3}).value()->ds, "2026-11-22");
+    const std::vector<std::map<std::string, std::string>> published = {
+        {{"source/a", "1"}}, {{"source/a", "1"}, {"source/b", "2"}}, {{"source/b", "3"}}};
+    for (const auto& fingerprints : published) {
+        Publication publication;
+        publication.release.run = catalog->begin_run("2026-11-22", "", "fp").value().id;
+        publication.release.input_fingerprints = fingerprints;
+        ASSERT_TRUE(catalog->publish(publication));
+    }
+    for (size_t i = 0; i < published.size(); ++i) {
+        const ReleaseId id{static_cast<int64_t>(i) + 1};
+        EXPECT_EQ(catalog->release(id).value()->input_fingerprints, published[i]);
+    }
     EXPECT_EQ(catalog->release(ReleaseId{4}).value(), std::nullopt);
 }
 

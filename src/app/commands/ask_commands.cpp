@@ -1,0 +1,345 @@
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+#include <fstream>
+#include <iostream>
+
+#include "answer/answer_json.h"
+#include "app/commands/commands.h"
+#include "engine/result_json.h"
+#include "pipeline/texts.h"
+
+namespace px::app {
+
+namespace {
+
+namespace json = boost::json;
+
+struct AskOptions {
+    std::string question;
+    std::string as_of;
+    std::vector<std::string> authors, categories, sources;
+    std::string from, to;
+    std::string mode = "hybrid";
+    size_t top_k = 10;
+    std::string queries;
+    bool tsv = false;
+    int64_t limit = 10'000;
+    double timeout_s = 30;
+    std::string citation;
+    std::string precision;
+    size_t threads = 0;
+    bool raw = false;
+};
+
+Result<answer::SearchRequest> search_request(const AskOptions& options) {
+    answer::SearchRequest request;
+    request.question = options.question;
+    request.top_k = options.top_k;
+    request.filter.authors = options.authors;
+    request.filter.categories = options.categories;
+    request.filter.sources = options.sources;
+    constexpr int64_t kDayMicros = 86'400'000'000;
+    if (!options.from.empty()) request.filter.from = PX_TRY(parse_date(options.from).context("--from")) * kDayMicros;
+    if (!options.to.empty()) request.filter.to = (PX_TRY(parse_date(options.to).context("--to")) + 1) * kDayMicros;
+    if (options.mode == "dense") request.mode = answer::SearchRequest::Mode::Dense;
+    if (options.mode == "lexical") request.mode = answer::SearchRequest::Mode::Lexical;
+    return request;
+}
+
+Result<std::shared_ptr<const answer::ReleaseView>> open_view(App& app, const std::string& as_of) {
+    answer::ReleaseReader* reader = PX_TRY(app.reader());
+    return reader->open(PX_TRY(answer::parse_as_of(as_of)));
+}
+
+Result<int> ask(CommandContext& context, const AskOptions& options) {
+    const auto app = PX_TRY(context.open_app());
+    const auto view = PX_TRY(open_view(*app, options.as_of));
+    const embed::Encoder* encoder = PX_TRY(app->encoder());
+    catalog::Catalog* catalog = PX_TRY(app->catalog());
+    const answer::Answer answer = PX_TRY(answer::ask(*view, *catalog, *encoder, PX_TRY(search_request(options)),
+                                                     app->answer_options(), context.deadline()));
+    if (context.json) {
+        print(json::serialize(answer::to_json(answer)) + "\n");
+        return kExitDone;
+    }
+    print(printable(answer.answer) + "\n");
+    if (!answer.citations.empty()) print("\n");
+    for (const answer::Citation& citation : answer.citations) {
+        print(fmt::format("[{}] {}{}{}  {}:{}  bytes {}-{}\n    chunk {}  release {}\n", citation.n,
+                          printable(citation.title.empty() ? citation.document_id : citation.title),
+                          citation.author.empty() ? "" : ", " + printable(citation.author),
+                          citation.date.empty() ? "" : ", " + citation.date.substr(0, 10), printable(citation.source.file),
+                          citation.source.line, citation.source.byte_start, citation.source.byte_end, citation.chunk_id,
+                          citation.release));
+    }
+    return kExitDone;
+}
+
+/// One query a line: {"query_id": …, "text": …}.
+Result<int> search_queries(CommandContext& context, const AskOptions& options) {
+    const auto app = PX_TRY(context.open_app());
+    const auto view = PX_TRY(open_view(*app, options.as_of));
+    const embed::Encoder* encoder = PX_TRY(app->encoder());
+    std::ifstream file(options.queries);
+    if (!file) return fail_errno(errno, "cannot read " + options.queries);
+    std::string line;
+    int64_t number = 0;
+    while (std::getline(file, line)) {
+        ++number;
+        if (line.empty()) continue;
+        boost::system::error_code code;
+        const json::value value = json::parse(line, code);
+        const json::object* object = code ? nullptr : value.if_object();
+        const json::value* id = object == nullptr ? nullptr : object->if_contains("query_id");
+        const json::value* text = object == nullptr ? nullptr : object->if_contains("text");
+        if (id == nullptr || text == nullptr || !text->is_string()) {
+            return fail(ErrorCode::InvalidArgument, fmt::format("{}:{} is not a query", options.queries, number),
+                        R"(Write {"query_id": "q1", "text": "…"} on each line)");
+        }
+        AskOptions one = options;
+        one.question = std::string(text->get_string());
+        const std::string query_id = id->is_string() ? std::string(id->get_string()) : json::serialize(*id);
+        const auto found = PX_TRY(answer::search_documents(*view, *encoder, PX_TRY(search_request(one)),
+                                                           app->answer_options(), context.deadline())
+                                      .context("query " + query_id));
+        for (const auto& [document, score] : found) {
+            if (options.tsv) {
+                print(fmt::format("{}\t{}\t{:.6f}\n", query_id, document, score));
+            } else {
+                print(json::serialize(json::object{{"query_id", query_id}, {"document_id", document}, {"score", score}}) + "\n");
+            }
+        }
+    }
+    return kExitDone;
+}
+
+Result<int> search(CommandContext& context, const AskOptions& options) {
+    if (!options.queries.empty()) return search_queries(context, options);
+    if (options.question.empty()) {
+        return fail(ErrorCode::InvalidArgument, "there is nothing to search for", "px search \"…\", or --queries FILE");
+    }
+    const auto app = PX_TRY(context.open_app());
+    const auto view = PX_TRY(open_view(*app, options.as_of));
+    const embed::Encoder* encoder = PX_TRY(app->encoder());
+    const std::vector<answer::Passage> passages = PX_TRY(answer::search(
+        *view, *encoder, PX_TRY(search_request(options)), app->answer_options(), context.deadline()));
+    if (context.json) {
+        json::array results;
+        for (const answer::Passage& passage : passages) results.push_back(answer::to_json(passage));
+        print(json::serialize(json::object{
+                  {"results", std::move(results)}, {"count", passages.size()}, {"release", view->release.id.value}}) +
+              "\n");
+        return kExitDone;
+    }
+    int rank = 0;
+    for (const answer::Passage& passage : passages) {
+        print(fmt::format("{:2}. {:.3f}  {}{}\n{}\n\n", ++rank, passage.score,
+                          printable(passage.point.title.empty() ? passage.point.document_id : passage.point.title),
+                          passage.point.author.empty() ? "" : ", " + printable(passage.point.author),
+                          printable(passage.point.text)));
+    }
+    return kExitDone;
+}
+
+Result<int> sql(CommandContext& context, const AskOptions& options) {
+    const auto app = PX_TRY(context.open_app());
+    const auto view = PX_TRY(open_view(*app, options.as_of));
+    answer::ReleaseReader* reader = PX_TRY(app->reader());
+    engine::QueryLimits limits;
+    limits.rows = options.limit;
+    limits.time = std::chrono::milliseconds(static_cast<int64_t>(options.timeout_s * 1000));
+    const engine::QueryResult result = PX_TRY(reader->sql(*view, options.question, limits, context.deadline()));
+    if (context.json) {
+        print(engine::to_json(result) + "\n");
+        return kExitDone;
+    }
+    std::vector<std::vector<std::string>> rows;
+    for (const auto& row : result.rows) {
+        std::vector<std::string> cells;
+        for (const auto& cell : row) cells.push_back(cell.value_or("NULL"));
+        rows.push_back(std::move(cells));
+    }
+    print(render_table(result.columns, rows));
+    if (result.truncated) std::cerr << fmt::format("(only the first {} rows; raise --limit)\n", result.rows.size());
+    return kExitDone;
+}
+
+/// A chunk id, or "-" for citations of `px ask --json` (one JSON value or JSON lines) on stdin.
+Result<int> verify(CommandContext& context, const AskOptions& options) {
+    const auto app = PX_TRY(context.open_app());
+    catalog::Catalog* catalog = PX_TRY(app->catalog());
+    std::vector<answer::Citation> citations;
+    if (options.citation == "-") {
+        std::string line;
+        while (std::getline(std::cin, line)) {
+            if (line.empty()) continue;
+            boost::system::error_code code;
+            const json::value value = json::parse(line, code);
+            if (code) return fail(ErrorCode::InvalidArgument, "stdin is not JSON", "Pipe `px ask --json …` into it");
+            const json::object* object = value.if_object();
+            const json::value* list = object == nullptr ? nullptr : object->if_contains("citations");
+            if (list != nullptr && list->is_array()) {
+                for (const json::value& item : list->get_array()) {
+                    if (item.is_object()) citations.push_back(PX_TRY(answer::citation_from_json(item.get_object())));
+                }
+            } else if (object != nullptr) {
+                citations.push_back(PX_TRY(answer::citation_from_json(*object)));
+            }
+        }
+    } else {
+        const auto view = PX_TRY(open_view(*app, options.as_of));
+        citations.push_back(PX_TRY(answer::cite(*view, *catalog, options.citation)));
+    }
+    const answer::Rederive rederive = app->rederive();
+    size_t verified = 0;
+    for (const answer::Citation& citation : citations) {
+        const auto view = PX_TRY(open_view(*app, citation.release > 0 ? std::to_string(citation.release) : ""));
+        const answer::Verification result = PX_TRY(answer::verify(*view, *catalog, citation, rederive));
+        if (result.verified) ++verified;
+        if (context.json) {
+            json::object object = answer::to_json(result);
+            object["chunk_id"] = citation.chunk_id;
+            print(json::serialize(object) + "\n");
+            continue;
+        }
+        print(fmt::format("{} chunk {} of {} ({})\n", result.verified ? "verified" : "NOT VERIFIED", citation.chunk_id,
+                          printable(citation.document_id), printable(citation.source.file)));
+        for (const auto& [name, passed] : result.steps) print(fmt::format("    {} {}\n", passed ? "ok  " : "FAIL", name));
+        if (!result.reason.empty()) print(fmt::format("    {}\n", printable(result.reason)));
+    }
+    if (!context.json) print(fmt::format("{} of {} citations verified\n", verified, citations.size()));
+    return verified == citations.size() ? kExitDone : 1;
+}
+
+/// {"id", "text"} lines on stdin → {"id", "vector"} lines on stdout, a bounded batch at a time.
+Result<int> embed_lines(CommandContext& context, const AskOptions& options) {
+    embed::EncoderOptions encoder_options;
+    const Result<std::filesystem::path> file = find_pipeline_file(context.file);
+    std::string precision = "bf16";
+    if (file) {
+        const Config config = PX_TRY(load_config(*file, context.environment));
+        encoder_options.model_directory = config.model_folder;
+        precision = config.definition.embedding_precision;
+        encoder_options.kernel = config.kernel;
+    } else if (context.file) {
+        return file.error();
+    } else {
+        encoder_options.model_directory =
+            context.environment.program.parent_path().parent_path() / "share/px/models/all-MiniLM-L6-v2";
+    }
+    if (!options.precision.empty()) precision = options.precision;
+    encoder_options.precision = PX_TRY(embed::parse_precision(precision));
+    encoder_options.thread_count = options.threads;
+    const auto encoder = PX_TRY(embed::Encoder::load(encoder_options));
+    constexpr size_t kBatchTexts = 1'024;
+    constexpr size_t kBatchBytes = 8 << 20;
+    std::vector<json::value> ids;
+    std::vector<std::string> texts;
+    size_t bytes = 0;
+    NoProgress progress;
+    const auto flush = [&]() -> Result<void> {
+        const std::vector<std::string_view> views(texts.begin(), texts.end());
+        const std::vector<float> vectors =
+            PX_TRY(encoder->encode(views, embed::TextKind::Passage, context.deadline(), progress));
+        std::string out;
+        for (size_t i = 0; i < texts.size(); ++i) {
+            const float* row = vectors.data() + i * encoder->width();
+            if (options.raw) {
+                out.append(reinterpret_cast<const char*>(row), encoder->width() * sizeof(float));
+                continue;
+            }
+            out += "{\"id\":" + json::serialize(ids[i]) + ",\"vector\":[";
+            for (size_t d = 0; d < encoder->width(); ++d) {
+                fmt::format_to(std::back_inserter(out), d == 0 ? "{}" : ",{}", row[d]);
+            }
+            out += "]}\n";
+        }
+        print(out);
+        ids.clear();
+        texts.clear();
+        bytes = 0;
+        return {};
+    };
+    std::string line;
+    int64_t number = 0;
+    while (std::getline(std::cin, line)) {
+        ++number;
+        if (line.empty()) continue;
+        boost::system::error_code code;
+        const json::value value = json::parse(line, code);
+        const json::object* object = code ? nullptr : value.if_object();
+        const json::value* text = object == nullptr ? nullptr : object->if_contains("text");
+        if (text == nullptr || !text->is_string()) {
+            return fail(ErrorCode::InvalidArgument, fmt::format("line {} of stdin has no \"text\"", number),
+                        R"(Write {"id": 1, "text": "…"} on each line)");
+        }
+        const json::value* id = object->if_contains("id");
+        ids.push_back(id == nullptr ? json::value(number) : *id);
+        texts.emplace_back(text->get_string());
+        bytes += texts.back().size();
+        if (texts.size() >= kBatchTexts || bytes >= kBatchBytes) PX_TRY(flush());
+    }
+    PX_TRY(flush());
+    return kExitDone;
+}
+
+void add_filters(CLI::App* command, const std::shared_ptr<AskOptions>& options) {
+    command->add_option("--as-of", options->as_of, "A release id or a time: answer as then");
+    command->add_option("--author", options->authors, "Only by this author (repeatable)");
+    command->add_option("--category", options->categories, "Only of this category (repeatable)");
+    command->add_option("--source", options->sources, "Only from this source (repeatable)");
+    command->add_option("--from", options->from, "Only from this date on");
+    command->add_option("--to", options->to, "Only up to this date");
+    command->add_option("--mode", options->mode, "hybrid, dense or lexical")
+        ->check(CLI::IsMember({"hybrid", "dense", "lexical"}));
+}
+
+}  // namespace
+
+void add_ask_commands(CLI::App& cli, CommandContext& context) {
+    const auto choose = [&context](CLI::App* command, const std::shared_ptr<AskOptions>& options,
+                                   Result<int> (*function)(CommandContext&, const AskOptions&)) {
+        command->callback([&context, options, function] {
+            context.chosen = [&context, options, function] { return function(context, *options); };
+        });
+    };
+
+    auto ask_options = std::make_shared<AskOptions>();
+    CLI::App* ask_command = cli.add_subcommand("ask", "Answer a question from the sources, with citations");
+    ask_command->add_option("question", ask_options->question, "The question")->required();
+    add_filters(ask_command, ask_options);
+    choose(ask_command, ask_options, ask);
+
+    auto search_options = std::make_shared<AskOptions>();
+    CLI::App* search_command = cli.add_subcommand("search", "The passages that fit a question best");
+    search_command->add_option("question", search_options->question, "The question");
+    search_command->add_option("-k,--top-k", search_options->top_k, "How many")->check(CLI::Range(1, 10'000));
+    search_command->add_option("--queries", search_options->queries, "JSON lines {query_id, text}: documents for each");
+    search_command->add_flag("--tsv", search_options->tsv, "With --queries: query_id, document_id, score");
+    add_filters(search_command, search_options);
+    choose(search_command, search_options, search);
+
+    auto sql_options = std::make_shared<AskOptions>();
+    CLI::App* sql_command = cli.add_subcommand("sql", "Run one read-only SELECT over a release's tables");
+    sql_command->add_option("query", sql_options->question, "The SELECT")->required();
+    sql_command->add_option("--as-of", sql_options->as_of, "A release id or a time");
+    sql_command->add_option("--limit", sql_options->limit, "Rows at most")->check(CLI::Range(1, 100'000'000));
+    sql_command->add_option("--timeout", sql_options->timeout_s, "Seconds at most");
+    choose(sql_command, sql_options, sql);
+
+    auto verify_options = std::make_shared<AskOptions>();
+    CLI::App* verify_command = cli.add_subcommand("verify", "Re-derive a citation from the landed bytes");
+    verify_command->add_option("citation", verify_options->citation, "A chunk id, or - for `px ask --json` on stdin")->required();
+    verify_command->add_option("--as-of", verify_options->as_of, "A release id or a time");
+    choose(verify_command, verify_options, verify);
+
+    auto embed_options = std::make_shared<AskOptions>();
+    CLI::App* embed_command = cli.add_subcommand("embed", "Vectors of {id, text} lines on stdin");
+    embed_command->add_option("--precision", embed_options->precision, "fp32, bf16 (default) …");
+    embed_command->add_option("--threads", embed_options->threads, "Threads (0: all)");
+    embed_command->add_flag("--raw", embed_options->raw, "Raw little-endian f32 instead of JSON lines");
+    choose(embed_command, embed_options, embed_lines);
+}
+
+}  // namespace px::app

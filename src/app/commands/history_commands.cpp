@@ -1,0 +1,347 @@
+#include <fmt/format.h>
+
+#include <boost/json.hpp>
+#include <set>
+
+#include "app/commands/commands.h"
+#include "engine/result_json.h"
+#include "lake/delta_table.h"
+#include "pipeline/run.h"
+
+namespace px::app {
+
+namespace {
+
+namespace json = boost::json;
+
+struct ListOptions {
+    int64_t limit = 20;
+    std::string as_of;
+    std::string source;
+    std::string run;
+    std::string ds;
+    std::string table;
+    double retention_days = 7;
+    bool dry_run = false;
+};
+
+/// Text that is JSON already, or null.
+json::value embedded_json(const std::string& text) {
+    boost::system::error_code code;
+    json::value value = json::parse(text, code);
+    return code ? json::value() : value;
+}
+
+json::object run_json(const catalog::Run& run) {
+    json::object object{{"id", run.id.value},
+                        {"ds", run.ds},
+                        {"state", catalog::run_state_name(run.state)},
+                        {"started_at", format_timestamp(run.started_at)},
+                        {"finished_at", run.finished_at ? json::value(format_timestamp(*run.finished_at)) : json::value()},
+                        {"message", run.message},
+                        {"report", embedded_json(run.report_json)}};
+    if (run.release) object["release"] = run.release->value;
+    return object;
+}
+
+Result<int> runs(CommandContext& context, const ListOptions& options) {
+    const auto app = PX_TRY(context.open_app());
+    catalog::Catalog* catalog = PX_TRY(app->catalog());
+    if (!options.run.empty()) {
+        const std::optional<catalog::Run> run = PX_TRY(catalog->run({options.run}));
+        if (!run) return fail(ErrorCode::NotFound, fmt::format("there is no run {}", options.run), "See `px runs`");
+        json::object object = run_json(*run);
+        json::array tasks;
+        for (const catalog::TaskAttempt& task : PX_TRY(catalog->tasks(run->id))) {
+            tasks.push_back(json::object{
+                {"task", task.task},
+                {"attempt", task.attempt},
+                {"state", task.state},
+                {"started_at", format_timestamp(task.started_at)},
+                {"finished_at", task.finished_at ? json::value(format_timestamp(*task.finished_at)) : json::value()},
+                {"message", task.message}});
+        }
+        object["tasks"] = std::move(tasks);
+        json::array checks;
+        for (const catalog::CheckResult& check : PX_TRY(catalog->checks(run->id))) {
+            checks.push_back(json::object{{"source", check.source},
+                                          {"check", check.check},
+                                          {"expected", check.expected},
+                                          {"actual", check.actual},
+                                          {"passed", check.passed}});
+        }
+        object["checks"] = std::move(checks);
+        print(json::serialize(object) + "\n");
+        return kExitDone;
+    }
+    const std::vector<catalog::Run> list = PX_TRY(catalog->runs(options.limit));
+    if (context.json) {
+        json::array array;
+        for (const catalog::Run& run : list) array.push_back(run_json(run));
+        print(json::serialize(array) + "\n");
+        return kExitDone;
+    }
+    std::vector<std::vector<std::string>> rows;
+    for (const catalog::Run& run : list) {
+        const double seconds =
+            run.finished_at ? static_cast<double>(*run.finished_at - run.started_at) / 1e6 : 0.0;
+        rows.push_back({run.id.value, run.ds, std::string(catalog::run_state_name(run.state)), short_time(run.started_at),
+                        run.finished_at ? fmt::format("{:.1f} s", seconds) : "-",
+                        run.release ? std::to_string(run.release->value) : "-", run.message});
+    }
+    print(render_table({"run", "ds", "state", "started (UTC)", "took", "release", "message"}, rows));
+    return kExitDone;
+}
+
+json::object release_json(const catalog::Release& release) {
+    json::object tables;
+    for (const auto& [table, version] : release.table_versions) tables[table] = version;
+    return {{"id", release.id.value},
+            {"run", release.run.value},
+            {"ds", release.ds},
+            {"published_at", format_timestamp(release.published_at)},
+            {"documents", release.documents},
+            {"chunks", release.chunks},
+            {"tables", std::move(tables)},
+            {"index_manifest", release.index_manifest}};
+}
+
+Result<int> releases(CommandContext& context, const ListOptions& options) {
+    const auto app = PX_TRY(context.open_app());
+    catalog::Catalog* catalog = PX_TRY(app->catalog());
+    const std::vector<catalog::Release> list = PX_TRY(catalog->releases(options.limit));
+    if (context.json) {
+        json::array array;
+        for (const catalog::Release& release : list) array.push_back(release_json(release));
+        print(json::serialize(array) + "\n");
+        return kExitDone;
+    }
+    std::vector<std::vector<std::string>> rows;
+    for (const catalog::Release& release : list) {
+        std::string tables;
+        for (const auto& [table, version] : release.table_versions) {
+            tables += fmt::format("{}{}@{}", tables.empty() ? "" : " ", table, version);
+        }
+        rows.push_back({std::to_string(release.id.value), release.ds, short_time(release.published_at),
+                        std::to_string(release.documents), std::to_string(release.chunks), tables});
+    }
+    print(render_table({"release", "ds", "published (UTC)", "documents", "chunks", "tables"}, rows));
+    return kExitDone;
+}
+
+Result<int> tables(CommandContext& context, const ListOptions& options) {
+    const auto app = PX_TRY(context.open_app());
+    answer::ReleaseReader* reader = PX_TRY(app->reader());
+    const auto view = PX_TRY(reader->open(PX_TRY(answer::parse_as_of(options.as_of))));
+    const std::vector<answer::TableInfo> list = PX_TRY(reader->tables(*view));
+    if (context.json) {
+        json::array array;
+        for (const answer::TableInfo& table : list) {
+            json::array columns;
+            for (const columnar::Field& field : table.schema.fields) {
+                columns.push_back(json::object{{"name", field.name}, {"type", columnar::delta_type_name(field.type)}});
+            }
+            array.push_back(json::object{{"name", table.name},
+                                         {"version", table.version},
+                                         {"rows", table.row_count ? json::value(*table.row_count) : json::value()},
+                                         {"files", table.file_count},
+                                         {"bytes", table.size_bytes},
+                                         {"partition_columns", json::value_from(table.partition_columns)},
+                                         {"columns", std::move(columns)}});
+        }
+        print(json::serialize(array) + "\n");
+        return kExitDone;
+    }
+    std::vector<std::vector<std::string>> rows;
+    for (const answer::TableInfo& table : list) {
+        rows.push_back({table.name, std::to_string(table.version), table.row_count ? std::to_string(*table.row_count) : "?",
+                        std::to_string(table.file_count), std::to_string(table.size_bytes),
+                        std::to_string(table.schema.fields.size())});
+    }
+    print(render_table({"table", "version", "rows", "files", "bytes", "columns"}, rows));
+    return kExitDone;
+}
+
+Result<int> quarantine_list(CommandContext& context, const ListOptions& options) {
+    const auto app = PX_TRY(context.open_app());
+    answer::ReleaseReader* reader = PX_TRY(app->reader());
+    const auto view = PX_TRY(reader->open(PX_TRY(answer::parse_as_of(options.as_of))));
+    engine::QueryLimits limits;
+    limits.rows = options.limit;
+    std::string where = " WHERE true";
+    std::vector<std::string> parameters;
+    for (const auto& [column, value] : {std::pair{"source", options.source}, std::pair{"ds", options.ds}}) {
+        if (value.empty()) continue;
+        parameters.push_back(value);
+        where += fmt::format(" AND {} = ${}", column, parameters.size());
+    }
+    if (!view->release.table_versions.contains("quarantine")) {
+        print(context.json ? "[]\n" : "No record was ever quarantined.\n");
+        return kExitDone;
+    }
+    const engine::QueryResult result = PX_TRY(reader->query(
+        *view,
+        "SELECT source, ds, file, line, rule, \"column\", value, reason, byte_start, byte_end, landed, "
+        "decode(raw[:200]) AS raw FROM (SELECT * REPLACE (CASE WHEN is_valid_utf8(raw) THEN raw ELSE ''::BLOB END AS raw) "
+        "FROM quarantine) " + where + " ORDER BY source, ds, file, line",
+        parameters, limits, context.deadline()));
+    if (context.json) {
+        std::string lines = "[";
+        for (size_t r = 0; r < result.rows.size(); ++r) {
+            if (r > 0) lines += ",";
+            engine::append_json_object(result, r, lines);
+        }
+        print(lines + "]\n");
+        return kExitDone;
+    }
+    std::vector<std::vector<std::string>> rows;
+    for (const auto& row : result.rows) {
+        rows.push_back({row[0].value_or(""), row[1].value_or(""), row[2].value_or("") + ":" + row[3].value_or(""),
+                        row[4].value_or(""), row[5].value_or(""), row[7].value_or("")});
+    }
+    print(render_table({"source", "ds", "record", "rule", "column", "reason"}, rows));
+    return kExitDone;
+}
+
+Result<int> quarantine_replay(CommandContext& context, const ListOptions& options) {
+    const auto app = PX_TRY(context.open_app());
+    pipeline::RunRequest request;
+    request.ds = options.ds.empty() ? today(app->clock()) : options.ds;
+    request.input = pipeline::RunRequest::Input::Landed;
+    const pipeline::RunReport report = PX_TRY(pipeline::run(app->run_services(), request, context.deadline()));
+    if (context.json) {
+        print(pipeline::report_json(report) + "\n");
+    } else if (report.result == pipeline::RunResult::Unchanged) {
+        print("Nothing to replay: neither the contract nor the landed files changed.\n");
+    } else {
+        int64_t accepted = 0;
+        int64_t rejected = 0;
+        for (const pipeline::SourceReport& source : report.sources) {
+            accepted += source.accepted;
+            rejected += source.rejected;
+        }
+        print(fmt::format("Replayed {}: {} rows accepted, {} still quarantined, release {}\n", request.ds, accepted, rejected,
+                          report.release));
+    }
+    if (report.result == pipeline::RunResult::Halted) return kExitHalted;
+    return report.result == pipeline::RunResult::Unchanged ? kExitNothingToDo : kExitDone;
+}
+
+Result<int> status(CommandContext& context, const ListOptions&) {
+    const auto app = PX_TRY(context.open_app());
+    catalog::Catalog* catalog = PX_TRY(app->catalog());
+    const std::optional<catalog::Release> release = PX_TRY(catalog->latest_release());
+    const std::vector<catalog::Run> last = PX_TRY(catalog->runs(1));
+    const std::vector<catalog::Run> unfinished = PX_TRY(catalog->unfinished_runs());
+    if (context.json) {
+        print(json::serialize(json::object{{"pipeline", app->definition().name},
+                                           {"release", release ? json::value(release_json(*release)) : json::value()},
+                                           {"last_run", last.empty() ? json::value() : json::value(run_json(last[0]))},
+                                           {"unfinished_runs", unfinished.size()}}) +
+              "\n");
+        return kExitDone;
+    }
+    print(fmt::format("pipeline    {}\n", app->definition().name));
+    if (release) {
+        print(fmt::format("release     {} of {} (published {}): {} documents, {} chunks, {} tables\n", release->id.value,
+                          release->ds, short_time(release->published_at), release->documents, release->chunks,
+                          release->table_versions.size()));
+    } else {
+        print("release     none yet\n");
+    }
+    if (!last.empty()) {
+        print(fmt::format("last run    {} {}{}\n", last[0].id.value, catalog::run_state_name(last[0].state),
+                          last[0].message.empty() ? "" : ": " + last[0].message));
+    }
+    if (!unfinished.empty()) print(fmt::format("unfinished  {} run(s); `px run` finishes them\n", unfinished.size()));
+    return kExitDone;
+}
+
+Result<int> vacuum(CommandContext& context, const ListOptions& options) {
+    const auto app = PX_TRY(context.open_app());
+    catalog::Catalog* catalog = PX_TRY(app->catalog());
+    if (!PX_TRY(catalog->unfinished_runs()).empty()) {
+        return fail(ErrorCode::Conflict, "a run is unfinished; its staged files must stay", "Finish it with `px run` first");
+    }
+    const TimestampMicros older_than =
+        app->clock().now() - static_cast<int64_t>(options.retention_days * 86'400.0 * 1e6);
+    // A release stays readable as long as it was the newest one at some time within the retention.
+    std::vector<catalog::Release> kept;
+    for (const catalog::Release& release : PX_TRY(catalog->releases(1'000'000))) {
+        kept.push_back(release);
+        if (release.published_at < older_than) break;
+    }
+    std::map<std::string, std::set<int64_t>> versions;
+    std::vector<index::ManifestId> manifests;
+    for (const catalog::Release& release : kept) {
+        for (const auto& [table, version] : release.table_versions) versions[table].insert(version);
+        manifests.push_back({release.index_manifest});
+    }
+    json::array report;
+    int64_t total = 0;
+    for (const auto& [table, wanted] : versions) {
+        lake::DeltaTable delta(app->lake(), table, app->clock());
+        std::vector<lake::TableVersion> keep;
+        for (int64_t version : wanted) keep.push_back({version});
+        const lake::VacuumReport freed = PX_TRY(
+            delta.vacuum(older_than, keep,
+                         options.dry_run ? lake::DeltaTable::VacuumMode::DryRun : lake::DeltaTable::VacuumMode::Delete));
+        total += freed.bytes;
+        report.push_back(json::object{{"table", table}, {"files", freed.files}, {"bytes", freed.bytes}});
+    }
+    int64_t index_bytes = 0;
+    if (!options.dry_run) index_bytes = PX_TRY(app->vectors().vacuum(manifests));
+    if (context.json) {
+        print(json::serialize(json::object{{"dry_run", options.dry_run},
+                                           {"tables", std::move(report)},
+                                           {"index_bytes", index_bytes},
+                                           {"releases_kept", kept.size()}}) +
+              "\n");
+    } else {
+        print(fmt::format("{} {} bytes of the lake and {} of the index; {} releases stay readable\n",
+                          options.dry_run ? "Would free" : "Freed", total, index_bytes, kept.size()));
+    }
+    return kExitDone;
+}
+
+}  // namespace
+
+void add_history_commands(CLI::App& cli, CommandContext& context) {
+    auto options = std::make_shared<ListOptions>();
+    const auto choose = [&context, options](CLI::App* command,
+                                            Result<int> (*function)(CommandContext&, const ListOptions&)) {
+        command->callback([&context, options, function] {
+            context.chosen = [&context, options, function] { return function(context, *options); };
+        });
+    };
+    choose(cli.add_subcommand("status", "The release served, the last run, what is unfinished"), status);
+    CLI::App* runs_command = cli.add_subcommand("runs", "Past runs; with an id: its tasks and checks");
+    runs_command->add_option("run", options->run, "A run id");
+    runs_command->add_option("--limit", options->limit, "How many")->check(CLI::Range(1, 1'000'000));
+    choose(runs_command, runs);
+    CLI::App* releases_command = cli.add_subcommand("releases", "Published releases, the newest first");
+    releases_command->add_option("--limit", options->limit, "How many")->check(CLI::Range(1, 1'000'000));
+    choose(releases_command, releases);
+    CLI::App* tables_command = cli.add_subcommand("tables", "Tables of a release");
+    tables_command->add_option("--as-of", options->as_of, "A release id or a time");
+    choose(tables_command, tables);
+    CLI::App* quarantine_command = cli.add_subcommand("quarantine", "Rejected records");
+    quarantine_command->require_subcommand(1);
+    CLI::App* list_command = quarantine_command->add_subcommand("list", "Rejected records with rule, place and reason");
+    list_command->add_option("--source", options->source, "Of this source");
+    list_command->add_option("--ds", options->ds, "Of this logical date");
+    list_command->add_option("--as-of", options->as_of, "A release id or a time");
+    list_command->add_option("--limit", options->limit, "How many")->check(CLI::Range(1, 1'000'000));
+    choose(list_command, quarantine_list);
+    CLI::App* replay_command =
+        quarantine_command->add_subcommand("replay", "Read a date's landed files again, after the contract was mended");
+    replay_command->add_option("--ds", options->ds, "Logical date (default: today, UTC)");
+    choose(replay_command, quarantine_replay);
+    CLI::App* vacuum_command = cli.add_subcommand("vacuum", "Delete files no kept release needs");
+    vacuum_command->add_option("--retention-days", options->retention_days, "Releases of so many days stay readable")
+        ->check(CLI::Range(0.0, 36'500.0));
+    vacuum_command->add_flag("--dry-run", options->dry_run, "Only say what would be deleted");
+    choose(vacuum_command, vacuum);
+}
+
+}  // namespace px::app

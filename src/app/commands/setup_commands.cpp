@@ -1,0 +1,177 @@
+#include <fmt/format.h>
+#include <sys/statvfs.h>
+
+#include <boost/json.hpp>
+#include <fstream>
+
+#include "app/commands/commands.h"
+
+namespace px::app {
+
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::string_view kStarterFile = R"(# A first pipeline: put CSV files into data/, then `px run`, `px ask "…"`.
+pipeline: my_pipeline
+schedule: {cron: "0 1 * * *", timezone: UTC}
+sources:
+  reports: {csv: "data/*.csv", mode: snapshot, contract: report}
+contracts:
+  report:
+    columns:
+      - {name: id,           type: string,    role: id}
+      - {name: title,        type: string,    role: title}
+      - {name: author,       type: string,    role: author, transform: [trim]}
+      - {name: published_at, type: timestamp, role: date}
+      - {name: text,         type: string,    role: text}
+    extra_columns: keep
+    quarantine: {halt_above: 1%}
+)";
+
+struct SetupOptions {
+    std::string folder = ".";
+    std::string shell = "bash";
+    bool origin = false;
+};
+
+Result<int> init(CommandContext&, const SetupOptions& options) {
+    const std::filesystem::path folder(options.folder);
+    std::error_code code;
+    std::filesystem::create_directories(folder / "data", code);
+    if (code) return fail_errno(code.value(), "cannot create " + (folder / "data").string());
+    const std::filesystem::path file = folder / "pipeline.yaml";
+    if (std::filesystem::exists(file, code)) {
+        return fail(ErrorCode::AlreadyExists, fmt::format("{} is there already", file.string()),
+                    "Choose another folder: px init FOLDER");
+    }
+    std::ofstream stream(file);
+    stream << kStarterFile;
+    stream.close();
+    if (!stream) return fail_errno(errno, "cannot write " + file.string());
+    print(fmt::format("Wrote {}. Next: put CSV files into {}, then px run\n", file.string(), (folder / "data").string()));
+    return kExitDone;
+}
+
+struct Finding {
+    std::string what;
+    bool good = true;
+    std::string detail;
+};
+
+Result<int> doctor(CommandContext& context, const SetupOptions&) {
+    std::vector<Finding> findings;
+    const auto note = [&](std::string what, const Result<void>& result, std::string detail) {
+        findings.push_back({std::move(what), result.has_value(), result ? std::move(detail) : result.error().to_string()});
+    };
+    const Result<std::unique_ptr<App>> app = context.open_app();
+    if (!app) return app.error();
+    App& px = **app;
+    findings.push_back({"pipeline file", true, px.config().file.string()});
+    const auto store = [&](const char* name, store::ObjectStore& object_store) {
+        const Result<std::vector<store::ObjectMeta>> listed = object_store.list("px-doctor");
+        const Result<void> checked = listed ? Result<void>() : Result<void>(listed.error());
+        note(fmt::format("{} ({})", name, object_store.url()),
+             !checked && checked.error().code == ErrorCode::NotFound ? Result<void>() : checked,
+             checked ? "readable" : "will be created by the first run");
+    };
+    store("landing", px.landing());
+    store("lake", px.lake());
+    struct statvfs space {};
+    if (::statvfs(px.definition().base_folder.c_str(), &space) == 0) {
+        const double free_gb = static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize) / 1e9;
+        findings.push_back({"free disk space", free_gb > 1.0, fmt::format("{:.1f} GB", free_gb)});
+    }
+    const Result<std::unique_ptr<catalog::Catalog>> catalog = px.open_catalog(catalog::OpenMode::ReadOnly);
+    if (catalog) {
+        const auto release = (*catalog)->latest_release();
+        findings.push_back({"catalog", release.has_value(),
+                            !release ? release.error().to_string()
+                            : *release ? fmt::format("release {}", (*release)->id.value)
+                                       : std::string("no release yet")});
+    } else {
+        findings.push_back({"catalog", catalog.error().code == ErrorCode::NotFound,
+                            catalog.error().code == ErrorCode::NotFound ? "will be created by the first run"
+                                                                        : catalog.error().to_string()});
+    }
+    findings.push_back({"SQL engine", true, px.engine().version()});
+    const Result<const embed::Encoder*> encoder = px.encoder();
+    findings.push_back({"embedding model", encoder.has_value(),
+                        encoder ? fmt::format("{}, {}, kernel {}", (*encoder)->model_id(),
+                                              embed::precision_name((*encoder)->precision()), (*encoder)->kernel())
+                                : encoder.error().to_string()});
+    bool all_good = true;
+    json::array array;
+    for (const Finding& finding : findings) {
+        all_good = all_good && finding.good;
+        if (context.json) {
+            array.push_back(json::object{{"check", finding.what}, {"ok", finding.good}, {"detail", finding.detail}});
+        } else {
+            print(fmt::format("{}  {:<28} {}\n", finding.good ? "ok  " : "FAIL", finding.what, finding.detail));
+        }
+    }
+    if (context.json) print(json::serialize(array) + "\n");
+    return all_good ? kExitDone : 1;
+}
+
+Result<int> config_show(CommandContext& context, const SetupOptions& options) {
+    const Config config = PX_TRY(load_config(PX_TRY(find_pipeline_file(context.file)), context.environment));
+    json::array array;
+    for (const Setting& setting : config.settings) {
+        if (context.json) {
+            array.push_back(json::object{{"key", setting.key}, {"value", setting.value}, {"origin", setting.origin}});
+        } else if (options.origin) {
+            print(fmt::format("{:<40} {:<40} {}\n", setting.key, setting.value, setting.origin));
+        } else {
+            print(fmt::format("{}: {}\n", setting.key, setting.value));
+        }
+    }
+    if (context.json) print(json::serialize(array) + "\n");
+    return kExitDone;
+}
+
+Result<int> completion(const CLI::App& cli, const SetupOptions& options) {
+    std::string names;
+    for (const CLI::App* command : cli.get_subcommands([](const CLI::App*) { return true; })) {
+        names += (names.empty() ? "" : " ") + command->get_name();
+    }
+    if (options.shell == "fish") {
+        print(fmt::format("complete -c px -f -n __fish_use_subcommand -a '{}'\n", names));
+    } else if (options.shell == "zsh") {
+        print(fmt::format("#compdef px\n_arguments '1:command:({})' '*::file:_files'\n", names));
+    } else {
+        print(fmt::format("_px() {{\n  if [ \"$COMP_CWORD\" = 1 ]; then\n    COMPREPLY=($(compgen -W '{}' -- "
+                          "\"${{COMP_WORDS[1]}}\"))\n  else\n    COMPREPLY=($(compgen -f -- "
+                          "\"${{COMP_WORDS[COMP_CWORD]}}\"))\n  fi\n}}\ncomplete -F _px px\n",
+                          names));
+    }
+    return kExitDone;
+}
+
+}  // namespace
+
+void add_setup_commands(CLI::App& cli, CommandContext& context) {
+    auto options = std::make_shared<SetupOptions>();
+    CLI::App* init_command = cli.add_subcommand("init", "Write a first pipeline.yaml");
+    init_command->add_option("folder", options->folder, "Where (default: this folder)");
+    init_command->callback([&context, options] { context.chosen = [&context, options] { return init(context, *options); }; });
+
+    CLI::App* doctor_command = cli.add_subcommand("doctor", "Check every store and part, and say what to mend");
+    doctor_command->callback(
+        [&context, options] { context.chosen = [&context, options] { return doctor(context, *options); }; });
+
+    CLI::App* config_command = cli.add_subcommand("config", "The settings in force");
+    config_command->require_subcommand(1);
+    CLI::App* show_command = config_command->add_subcommand("show", "Each setting; secrets are hidden");
+    show_command->add_flag("--origin", options->origin, "Also where each comes from");
+    show_command->callback(
+        [&context, options] { context.chosen = [&context, options] { return config_show(context, *options); }; });
+
+    CLI::App* completion_command = cli.add_subcommand("completion", "Completions for a shell");
+    completion_command->add_option("shell", options->shell, "bash, zsh or fish")
+        ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+    completion_command->callback(
+        [&cli, &context, options] { context.chosen = [&cli, options] { return completion(cli, *options); }; });
+}
+
+}  // namespace px::app

@@ -1,0 +1,57 @@
+// Configuration: pipeline.yaml, .env beside it, environment and flags → one Config. Rank 6; the only reader of files and
+// environment. Precedence: flag > environment > .env > file > default. The file's shape: docs/formats/pipeline.md.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "pipeline/definition.h"
+
+namespace px::app {
+
+/// One effective setting, for `px config show --origin`.
+struct Setting {
+    std::string key;     ///< "serve.address"
+    std::string value;   ///< secrets as "***"
+    std::string origin;  ///< "pipeline.yaml:12", "environment PX_LAKE_URL", ".env", "default"
+};
+
+struct Config {
+    pipeline::Definition definition;
+    std::filesystem::path file;          ///< pipeline.yaml, absolute
+    std::string engine_kind = "local";
+    int64_t engine_memory_mb = 1'024;    ///< of DuckDB
+    size_t threads = 0;                  ///< 0: one per hardware thread
+    std::string serve_address = "127.0.0.1";
+    int serve_port = 8501;
+    std::filesystem::path model_folder;  ///< of the embedding model
+    std::string kernel;                  ///< of the encoder; "" the best
+    std::vector<Setting> settings;
+    std::filesystem::path work_folder() const { return definition.base_folder / ".px"; }
+    size_t thread_count() const;
+};
+
+/// Values that come from outside the file.
+struct Environment {
+    std::map<std::string, std::string> variables;  ///< of the process
+    std::filesystem::path program;                  ///< the running px, to find its parts beside it
+};
+Environment process_environment();
+
+/// The pipeline file: the one given, else pipeline.yaml or pipeline.yml in the current folder.
+/// Errors: InvalidArgument with what to do.
+Result<std::filesystem::path> find_pipeline_file(const std::optional<std::string>& flag);
+
+/// Reads a pipeline file. Errors: InvalidArgument "pipeline.yaml:12:5: unknown key 'mod' in sources.reports. Did you mean 'mode'?".
+Result<Config> load_config(const std::filesystem::path& file, const Environment& environment);
+/// The same for a text that was a pipeline file once; name is used in errors.
+Result<Config> parse_config(const std::string& text, const std::filesystem::path& file, const Environment& environment);
+
+/// The candidate nearest to word by edit distance, if it is near enough to be meant.
+std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates);
+
+}  // namespace px::app

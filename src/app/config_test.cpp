@@ -1,0 +1,91 @@
+#include "app/config.h"
+
+#include <gtest/gtest.h>
+
+namespace px::app {
+namespace {
+
+constexpr const char* kGood = R"(pipeline: demo
+sources:
+  reports: {csv: "data/*.csv", mode: append, contract: report}
+  orders: {sql: {connection: "${env:ORDERS_URL}", query: "select 1 as id"}}
+contracts:
+  report:
+    columns:
+      - {name: id, type: string, role: id}
+      - {name: revenue, type: "decimal(18,2)", min: 0}
+      - {name: text, type: string, role: text}
+    quarantine: {halt_above: 1%}
+)";
+
+Environment environment() {
+    Environment result;
+    result.variables["ORDERS_URL"] = "sqlite:secret.db";
+    return result;
+}
+
+std::string error_of(const std::string& text) {
+    const Result<Config> config = parse_config(text, "/nowhere/pipeline.yaml", environment());
+    return config ? "no error" : config.error().to_string();
+}
+
+std::string with(std::string text, const std::string& from, const std::string& to) {
+    return text.replace(text.find(from), from.size(), to);
+}
+
+TEST(Config, ReadsAPipelineFile) {
+    const Config config = parse_config(kGood, "/nowhere/pipeline.yaml", environment()).value();
+    EXPECT_EQ(config.definition.name, "demo");
+    ASSERT_EQ(config.definition.sources.size(), 2U);
+    EXPECT_EQ(config.definition.sources[0].contract.columns[1].type.scale, 2);
+    EXPECT_TRUE(config.definition.sources[0].contract.columns[0].unique);
+    EXPECT_DOUBLE_EQ(config.definition.sources[0].contract.halt_above, 0.01);
+    EXPECT_EQ(config.definition.sources[1].connection, "sqlite:secret.db");
+    EXPECT_EQ(config.serve_port, 8501);
+}
+
+TEST(Config, HidesSecretsAndNamesOrigins) {
+    Environment outside = environment();
+    outside.variables["PX_LAKE_URL"] = "./other";
+    const Config config = parse_config(kGood, "/nowhere/pipeline.yaml", outside).value();
+    bool connection_seen = false;
+    for (const Setting& setting : config.settings) {
+        EXPECT_EQ(setting.value.find("secret"), std::string::npos) << setting.key;
+        if (setting.key == "sources.orders.sql.connection") {
+            connection_seen = true;
+            EXPECT_EQ(setting.value, "***");
+            EXPECT_EQ(setting.origin, "pipeline.yaml:4");
+        }
+        if (setting.key == "lake.url") EXPECT_EQ(setting.origin, "environment PX_LAKE_URL");
+    }
+    EXPECT_TRUE(connection_seen);
+    EXPECT_EQ(config.definition.lake_url, "./other");
+}
+
+TEST(Config, NamesUnknownKeysWithLineAndNearestKey) {
+    EXPECT_EQ(error_of(with(kGood, "mode: append", "mod: append")),
+              "pipeline.yaml:3:32: unknown key 'mod' in sources.reports. Did you mean 'mode'?");
+    EXPECT_EQ(error_of(with(kGood, "pipeline: demo", "pipelin: demo")),
+              "pipeline.yaml:1:1: unknown key 'pipelin' in the pipeline file. Did you mean 'pipeline'?");
+    EXPECT_NE(error_of(with(kGood, "contract: report", "contract: reprt")).find("Did you mean 'report'?"), std::string::npos);
+    EXPECT_NE(error_of(with(kGood, "mode: append", "mode: apend")).find("Did you mean 'append'?"), std::string::npos);
+    EXPECT_NE(error_of(with(kGood, "decimal(18,2)", "decimal(99,2)")).find("pipeline.yaml:9"), std::string::npos);
+    EXPECT_NE(error_of(with(kGood, "1%", "one")).find("Write a share"), std::string::npos);
+    EXPECT_NE(error_of(with(kGood, "ORDERS_URL", "OTHER_URL")).find("needs the variable OTHER_URL"), std::string::npos);
+}
+
+TEST(Config, RefusesWhatIsNoPipeline) {
+    EXPECT_NE(error_of("").find("holds no pipeline"), std::string::npos);
+    EXPECT_NE(error_of("pipeline: x\n").find("no sources"), std::string::npos);
+    EXPECT_NE(error_of("pipeline: [x\n").find("pipeline.yaml:"), std::string::npos);
+    EXPECT_NE(error_of(with(kGood, "  reports:", "  chunks:")).find("keeps for itself"), std::string::npos);
+    EXPECT_NE(error_of(with(kGood, "mode: append", "mode: append, mode: merge")).find("stands twice"), std::string::npos);
+}
+
+TEST(Nearest, FindsWhatWasMeant) {
+    EXPECT_EQ(nearest("chunkin", {"chunking", "catalog"}), "chunking");
+    EXPECT_EQ(nearest("xyz", {"chunking", "catalog"}), std::nullopt);
+}
+
+}  // namespace
+}  // namespace px::app

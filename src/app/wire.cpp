@@ -1,0 +1,155 @@
+#include "app/wire.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "engine/local/local_engine.h"
+#include "index/embedded/embedded_store.h"
+#include "store/local/local_object_store.h"
+
+namespace px::app {
+
+namespace {
+
+constexpr std::string_view kSqliteScheme = "sqlite:";
+constexpr std::string_view kEmbeddedScheme = "embedded:";
+
+/// Below the pipeline file unless absolute.
+std::filesystem::path resolve(const std::filesystem::path& base, std::string_view path) {
+    return (base / std::filesystem::path(path)).lexically_normal();
+}
+
+/// PX_TEST_KILL_AT=label[#n]: the process dies at that step, as by kill -9. For the crash tests.
+pipeline::StepObserver step_observer(const Environment& environment) {
+    const auto wanted = environment.variables.find("PX_TEST_KILL_AT");
+    const auto trace = environment.variables.find("PX_TEST_STEPS");
+    if (wanted == environment.variables.end() && trace == environment.variables.end()) {
+        return [](std::string_view label) { log::debug("step", {{"label", label}}); };
+    }
+    const std::string label = wanted == environment.variables.end() ? "" : wanted->second;
+    const std::string file = trace == environment.variables.end() ? "" : trace->second;
+    return [label, file](std::string_view reached) {
+        if (!file.empty()) {
+            if (std::FILE* stream = std::fopen(file.c_str(), "a")) {
+                fmt::print(stream, "{}\n", reached);
+                std::fclose(stream);
+            }
+        }
+        if (reached == label) ::kill(::getpid(), SIGKILL);
+    };
+}
+
+}  // namespace
+
+App::App(Config config, Environment environment)
+    : config_(std::move(config)), environment_(std::move(environment)), progress_(make_progress()) {}
+
+Result<std::unique_ptr<App>> App::create(Config config, Environment environment) {
+    std::unique_ptr<App> app(new App(std::move(config), std::move(environment)));
+    const pipeline::Definition& definition = app->definition();
+    app->landing_ = PX_TRY(store::open_object_store(definition.landing_url, definition.base_folder).context("landing.url"));
+    app->lake_ = PX_TRY(store::open_object_store(definition.lake_url, definition.base_folder).context("lake.url"));
+    if (!definition.vectors_url.starts_with(kEmbeddedScheme)) {
+        return fail(ErrorCode::InvalidArgument, fmt::format("vectors.url is '{}'", definition.vectors_url),
+                    "Write it as embedded:./index");
+    }
+    if (!definition.catalog_url.starts_with(kSqliteScheme)) {
+        return fail(ErrorCode::InvalidArgument, fmt::format("catalog.url is '{}'", definition.catalog_url),
+                    "Write it as sqlite:./catalog.db");
+    }
+    app->index_store_ = PX_TRY(
+        store::open_object_store(definition.vectors_url.substr(kEmbeddedScheme.size()), definition.base_folder)
+            .context("vectors.url"));
+    index::EmbeddedOptions embedded;
+    embedded.scratch_directory = app->config_.work_folder() / "scratch";
+    app->vectors_ = PX_TRY(index::open_embedded_store(*app->index_store_, embedded));
+    engine::LocalEngineOptions local;
+    local.memory_limit_mb = app->config_.engine_memory_mb;
+    local.thread_count = app->config_.thread_count();
+    local.temp_directory = app->config_.work_folder() / "spill";
+    app->engine_ = PX_TRY(engine::open_local_engine(local));
+    return app;
+}
+
+Result<std::unique_ptr<catalog::Catalog>> App::open_catalog(catalog::OpenMode mode) const {
+    const std::filesystem::path file =
+        resolve(definition().base_folder, std::string_view(definition().catalog_url).substr(kSqliteScheme.size()));
+    return catalog::open_sqlite_catalog(file, mode, clock_);
+}
+
+Result<catalog::Catalog*> App::catalog() {
+    const std::lock_guard lock(mutex_);
+    if (!catalog_) {
+        Result<std::unique_ptr<catalog::Catalog>> opened = open_catalog(catalog::OpenMode::ReadOnly);
+        if (!opened) {
+            if (opened.error().code == ErrorCode::NotFound) {
+                return fail(ErrorCode::NotFound, fmt::format("pipeline '{}' has not run yet", definition().name),
+                            "Run it with `px run`");
+            }
+            return std::move(opened).error();
+        }
+        catalog_ = std::move(*opened);
+    }
+    return catalog_.get();
+}
+
+Result<answer::ReleaseReader*> App::reader() {
+    catalog::Catalog* opened = PX_TRY(catalog());
+    const std::lock_guard lock(mutex_);
+    if (!reader_) reader_ = std::make_unique<answer::ReleaseReader>(*opened, *vectors_, *lake_, *engine_, clock_);
+    return reader_.get();
+}
+
+Result<const embed::Encoder*> App::encoder() {
+    const std::lock_guard lock(mutex_);
+    if (!encoder_) {
+        embed::EncoderOptions options;
+        options.model_directory = config_.model_folder;
+        options.precision = PX_TRY(embed::parse_precision(definition().embedding_precision).context("embedding.precision"));
+        options.kernel = config_.kernel;
+        options.thread_count = config_.thread_count();
+        encoder_ = PX_TRY(embed::Encoder::load(options).context("embedding.model " + definition().embedding_model));
+    }
+    return encoder_.get();
+}
+
+pipeline::RunServices App::run_services() {
+    return {definition(),
+            *landing_,
+            *lake_,
+            *vectors_,
+            *engine_,
+            clock_,
+            *progress_,
+            config_.work_folder(),
+            config_.thread_count(),
+            step_observer(environment_),
+            [this](catalog::OpenMode mode) { return open_catalog(mode); },
+            [this] { return encoder(); },
+            [this](const std::string& text) -> Result<pipeline::Definition> {
+                if (text == definition().text) return definition();
+                Config old = PX_TRY(parse_config(text, config_.file, environment_));
+                return std::move(old.definition);
+            }};
+}
+
+answer::Rederive App::rederive() {
+    return [this](const catalog::DocumentRow& document, int64_t release_id) -> Result<std::string> {
+        catalog::Catalog* opened = PX_TRY(catalog());
+        const std::optional<catalog::Release> release = PX_TRY(opened->release({release_id}));
+        std::string text = definition().text;
+        if (release) {
+            const std::optional<catalog::Run> run = PX_TRY(opened->run(release->run));
+            if (run) text = run->pipeline_text;
+        }
+        if (text == definition().text) {
+            return pipeline::rederive_text(definition(), *landing_, document, Deadline::never());
+        }
+        const Config old = PX_TRY(parse_config(text, config_.file, environment_));
+        return pipeline::rederive_text(old.definition, *landing_, document, Deadline::never());
+    };
+}
+
+}  // namespace px::app

@@ -1,0 +1,62 @@
+// App: everything a command works with, built bottom-up in plain code from a Config. Rank 6; the one composition root.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "answer/answer.h"
+#include "answer/release_reader.h"
+#include "app/config.h"
+#include "app/progress_bar.h"
+#include "catalog/catalog.h"
+#include "embed/encoder.h"
+#include "engine/engine.h"
+#include "index/vector_store.h"
+#include "pipeline/run.h"
+#include "store/object_store.h"
+
+namespace px::app {
+
+class App {
+  public:
+    /// Opens stores and engine; nothing is created and no model is loaded yet.
+    static Result<std::unique_ptr<App>> create(Config config, Environment environment);
+
+    const Config& config() const { return config_; }
+    const pipeline::Definition& definition() const { return config_.definition; }
+    const Clock& clock() const { return clock_; }
+    store::ObjectStore& landing() { return *landing_; }
+    store::ObjectStore& lake() { return *lake_; }
+    index::VectorStore& vectors() { return *vectors_; }
+    engine::Engine& engine() { return *engine_; }
+    Progress& progress() { return *progress_; }
+
+    Result<std::unique_ptr<catalog::Catalog>> open_catalog(catalog::OpenMode mode) const;
+    /// Opened once, for reading. Errors: NotFound with the hint to run first.
+    Result<catalog::Catalog*> catalog();
+    Result<answer::ReleaseReader*> reader();
+    /// Loaded at the first call. Thread-safe.
+    Result<const embed::Encoder*> encoder();
+    pipeline::RunServices run_services();
+    /// Re-derives documents from the landing zone with the definition of the run that brought them.
+    answer::Rederive rederive();
+    const answer::AnswerOptions& answer_options() const { return answer_options_; }
+
+  private:
+    App(Config config, Environment environment);
+    Config config_;
+    Environment environment_;
+    SystemClock clock_;
+    std::unique_ptr<Progress> progress_;
+    std::unique_ptr<store::ObjectStore> landing_, lake_, index_store_;
+    std::unique_ptr<index::VectorStore> vectors_;
+    std::unique_ptr<engine::Engine> engine_;
+    std::unique_ptr<catalog::Catalog> catalog_;
+    std::unique_ptr<answer::ReleaseReader> reader_;
+    std::unique_ptr<embed::Encoder> encoder_;
+    std::mutex mutex_;
+    answer::AnswerOptions answer_options_;
+};
+
+}  // namespace px::app

@@ -1,0 +1,1000 @@
+#include "pipeline/run.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <map>
+#include <set>
+
+#include "base/log.h"
+#include "base/parallel.h"
+#include "base/sha256.h"
+#include "contract/gate.h"
+#include "pipeline/inputs.h"
+#include "pipeline/run_lock.h"
+#include "pipeline/sql_text.h"
+#include "store/local/local_object_store.h"
+
+namespace px::pipeline {
+
+namespace json = boost::json;
+
+namespace {
+
+/// One source in one run.
+struct SourceState {
+    const SourceDefinition* source = nullptr;
+    SourceInput input;
+    bool changed = false;
+    StageResult staged;
+};
+
+/// What a commit does to one table, gathered from the streams.
+struct TableChange {
+    std::string table;
+    columnar::Schema schema;
+    std::vector<std::string> partition_columns;
+    std::vector<StagedFile> files;
+    std::function<bool(const lake::Add&)> replaces;  ///< which live files go
+    std::optional<lake::PartitionValues> overwrites;
+};
+
+class RunExecution {
+  public:
+    enum class Purpose { Run, Plan };
+
+    RunExecution(const RunServices& services, const Definition& definition, std::string ds, const Deadline& deadline,
+                 Purpose purpose, store::ObjectStore& target_store, std::filesystem::path scratch)
+        : services_(services),
+          definition_(definition),
+          ds_(std::move(ds)),
+          deadline_(deadline),
+          purpose_(purpose),
+          target_{target_store, std::move(scratch)} {
+        report_.ds = ds_;
+    }
+
+    RunReport& report() { return report_; }
+
+    /// Looks at the outside and at the newest release: what has changed? Writes nothing but scratch files.
+    Result<void> look(catalog::Catalog* catalog, RunRequest::Input from) {
+        PX_TRY(load_base(catalog));
+        for (const SourceDefinition& source : definition_.sources) {
+            SourceState state;
+            state.source = &source;
+            std::vector<catalog::LandedFile> published;
+            if (catalog != nullptr) published = PX_TRY(catalog->published_files(source.name));
+            state.input = PX_TRY(resolve_input(definition_, source, ds_, published, from == RunRequest::Input::Landed,
+                                               services_.landing, target_.scratch_folder, deadline_)
+                                     .context("source " + source.name));
+            const auto known = base_fingerprints_.find(state.input.fingerprint_key);
+            state.changed = !state.input.nothing_new &&
+                            (known == base_fingerprints_.end() || known->second != state.input.fingerprint);
+            sources_.push_back(std::move(state));
+        }
+        return look_at_definition();
+    }
+
+    bool anything_changed() const {
+        return text_changed_ || models_changed_ || !removed_sources_.empty() ||
+               std::ranges::any_of(sources_, &SourceState::changed);
+    }
+
+    std::string input_fingerprint() const {
+        Sha256 hash;
+        for (const auto& [key, value] : fingerprints_after()) hash.update(key + "=" + value + "\n");
+        return to_hex(hash.finish());
+    }
+
+    /// land: from here on the outside is not looked at again.
+    Result<void> land(catalog::Catalog& catalog, const catalog::RunId& run) {
+        for (SourceState& state : sources_) {
+            if (!state.changed) continue;
+            step("land." + state.source->name + ".begin");
+            PX_TRY(land_files(*state.source, ds_, state.input, services_.landing, target_.scratch_folder, deadline_,
+                              services_.progress)
+                       .context("source " + state.source->name));
+            std::vector<catalog::LandedFile> files;
+            for (const InputFile& file : state.input.files) {
+                files.push_back({state.source->name, ds_, file.path, file.key, file.sha256, file.size_bytes,
+                                 services_.clock.now()});
+            }
+            PX_TRY(catalog.record_landed(run, files));
+            step("land." + state.source->name + ".end");
+        }
+        json::array changed;
+        for (const SourceState& state : sources_) {
+            if (!state.changed) continue;
+            changed.push_back(json::object{{"name", state.source->name},
+                                           {"key", state.input.fingerprint_key},
+                                           {"fingerprint", state.input.fingerprint}});
+        }
+        const json::object output{{"sources", std::move(changed)},
+                                  {"text", text_changed_},
+                                  {"models", models_changed_},
+                                  {"removed", json::value_from(removed_sources_)}};
+        return finish_task(catalog, run, "land", json::serialize(output));
+    }
+
+    /// Takes up a run where land() of a dead process left it. False: it had not landed everything.
+    Result<bool> take_up(catalog::Catalog& catalog, const catalog::RunId& run) {
+        PX_TRY(load_base(&catalog));
+        PX_TRY(look_at_definition());
+        const std::optional<std::string> output = PX_TRY(catalog.task_output(run, "land"));
+        if (!output) return false;
+        boost::system::error_code code;
+        const json::value value = json::parse(*output, code);
+        if (code || !value.is_object()) return fail(ErrorCode::Corrupt, "the output of task land can't be read");
+        const json::object& object = value.get_object();
+        text_changed_ = object.contains("text") && object.at("text").is_bool() && object.at("text").get_bool();
+        models_changed_ = object.contains("models") && object.at("models").is_bool() && object.at("models").get_bool();
+        removed_sources_.clear();
+        if (const json::value* removed = object.if_contains("removed"); removed != nullptr && removed->is_array()) {
+            for (const json::value& name : removed->get_array()) {
+                if (name.is_string()) removed_sources_.emplace_back(name.get_string());
+            }
+        }
+        const std::vector<catalog::LandedFile> landed = PX_TRY(catalog.landed_files(run));
+        for (const SourceDefinition& source : definition_.sources) {
+            SourceState state;
+            state.source = &source;
+            if (const json::value* changed = object.if_contains("sources"); changed != nullptr && changed->is_array()) {
+                for (const json::value& entry : changed->get_array()) {
+                    if (!entry.is_object() || entry.get_object().at("name").as_string() != source.name) continue;
+                    state.changed = true;
+                    state.input.fingerprint_key = entry.get_object().at("key").as_string();
+                    state.input.fingerprint = entry.get_object().at("fingerprint").as_string();
+                }
+            }
+            for (const catalog::LandedFile& file : landed) {
+                if (file.source != source.name) continue;
+                InputFile input{file.path, file.key, file.sha256, file.size_bytes, {}};
+                input.local = PX_TRY(services_.landing.local_path(file.key));
+                state.input.files.push_back(std::move(input));
+            }
+            sources_.push_back(std::move(state));
+        }
+        report_.resumed = true;
+        return true;
+    }
+
+    /// stage and gate. A halt leaves reasons in the report.
+    Result<void> stage(catalog::Catalog* catalog, const catalog::RunId* run) {
+        std::vector<SourceState*> changed;
+        for (SourceState& state : sources_) {
+            if (state.changed) changed.push_back(&state);
+        }
+        std::vector<std::string> halted(changed.size());
+        PX_TRY(parallel_for(changed.size(), services_.thread_count, deadline_, [&](size_t i) -> Result<void> {
+            SourceState& state = *changed[i];
+            const std::string task = "stage." + state.source->name;
+            if (run != nullptr) {
+                const std::optional<std::string> output = PX_TRY(catalog->task_output(*run, task));
+                if (output) {
+                    boost::system::error_code code;
+                    const json::value value = json::parse(*output, code);
+                    if (code) return fail(ErrorCode::Corrupt, "the output of task " + task + " can't be read");
+                    state.staged = PX_TRY(stage_result_from_json(value));
+                    return {};
+                }
+            }
+            step(task + ".begin");
+            int attempt = 0;
+            if (run != nullptr) attempt = PX_TRY(catalog->begin_task(*run, task));
+            Result<StageResult> result = stage_source(*state.source, ds_, state.input.files, target_, deadline_,
+                                                      services_.progress, services_.step);
+            if (!result) {
+                const Error& error = result.error();
+                if (run != nullptr) {
+                    PX_TRY(catalog->finish_task(*run, task, attempt, "failed", error.to_string(), ""));
+                }
+                if (error.code == ErrorCode::ContractViolated || error.code == ErrorCode::Corrupt) {
+                    halted[i] = error.to_string();
+                    return {};
+                }
+                return std::move(result).error();
+            }
+            state.staged = std::move(*result);
+            if (run != nullptr) {
+                PX_TRY(catalog->finish_task(*run, task, attempt, "done", "", json::serialize(to_json(state.staged))));
+            }
+            step(task + ".end");
+            return {};
+        }));
+        for (const std::string& reason : halted) {
+            if (!reason.empty()) report_.reasons.push_back(reason);
+        }
+        return gate(catalog, run);
+    }
+
+    bool halted() const { return !report_.reasons.empty(); }
+
+    /// The three streams, side by side.
+    Result<void> streams(catalog::Catalog* catalog, const catalog::RunId* run) {
+        PX_TRY(gather_changes());
+        const size_t stream_count = purpose_ == Purpose::Plan ? 1 : 3;
+        return parallel_for(stream_count, std::max<size_t>(services_.thread_count, 1), deadline_,
+                            [&](size_t i) -> Result<void> {
+                                if (i == 0) return text_stream(catalog, run).context("stream vectors");
+                                if (i == 1) return model_stream(catalog, run).context("stream lake");
+                                return metadata_stream(catalog, run).context("stream metadata");
+                            });
+    }
+
+    /// publish: the tables, then the one row that makes the release visible.
+    Result<void> publish(catalog::Catalog& catalog, const catalog::Run& run) {
+        step("publish.begin");
+        catalog::Publication publication;
+        publication.release.run = run.id;
+        publication.release.ds = ds_;
+        publication.release.input_fingerprints = fingerprints_after();
+        publication.release.index_manifest = manifest_.value;
+        publication.release.published_at = services_.clock.now();
+        if (base_) publication.release.table_versions = base_->table_versions;
+        for (const std::string& removed : removed_sources_) publication.release.table_versions.erase(removed);
+        for (const TableChange& change : table_changes()) {
+            const lake::TableVersion version =
+                PX_TRY(commit(change, run).context("table " + change.table));
+            publication.release.table_versions[change.table] = version.value;
+            report_.tables.push_back(fmt::format("{} {}", change.table, version.value));
+            step("publish.commit." + change.table);
+        }
+        const auto view = PX_TRY(services_.vectors.open(manifest_));
+        publication.release.chunks = static_cast<int64_t>(view->point_count());
+        report_.chunks_total = publication.release.chunks;
+        publication.documents = std::move(documents_);
+        report_.result = RunResult::Published;
+        publication.report_json = report_json(report_);
+        step("publish.release.begin");
+        const catalog::Release release = PX_TRY(catalog.publish(publication));
+        step("publish.release.end");
+        report_.release = release.id.value;
+        report_.documents = release.documents;
+        return {};
+    }
+
+    /// Counts for the report; call after streams.
+    void fill_source_reports() {
+        report_.sources.clear();
+        for (const SourceState& state : sources_) {
+            SourceReport source;
+            source.name = state.source->name;
+            source.unchanged = !state.changed;
+            source.files = static_cast<int64_t>(state.input.files.size());
+            for (const InputFile& file : state.input.files) source.bytes += file.size_bytes;
+            source.accepted = state.staged.accepted;
+            source.rejected = state.staged.rejected;
+            source.samples = state.staged.samples;
+            report_.sources.push_back(std::move(source));
+        }
+    }
+
+  private:
+    void step(const std::string& label) const {
+        if (services_.step && purpose_ == Purpose::Run) services_.step(label);
+    }
+
+    lake::DeltaTable table(const std::string& name) const {
+        return lake::DeltaTable(services_.lake, name, services_.clock);
+    }
+
+    Result<void> finish_task(catalog::Catalog& catalog, const catalog::RunId& run, const std::string& task,
+                             const std::string& output) {
+        const int attempt = PX_TRY(catalog.begin_task(run, task));
+        return catalog.finish_task(run, task, attempt, "done", "", output);
+    }
+
+    Result<void> load_base(catalog::Catalog* catalog) {
+        if (catalog != nullptr) base_ = PX_TRY(catalog->latest_release());
+        if (base_) base_fingerprints_ = base_->input_fingerprints;
+        return {};
+    }
+
+    Result<void> look_at_definition() {
+        const bool has_text = std::ranges::any_of(definition_.sources, &SourceDefinition::has_text);
+        if (has_text) {
+            encoder_ = PX_TRY(services_.encoder());
+            text_fingerprint_ = text_fingerprint(definition_, encoder_->model_id());
+            text_changed_ = base_fingerprints_.contains("text") && base_fingerprints_.at("text") != text_fingerprint_;
+        }
+        Sha256 models;
+        for (const ModelDefinition& model : definition_.models) models.update(model.name + "\n" + model.sql + "\n");
+        models_fingerprint_ = definition_.models.empty() ? "" : to_hex(models.finish()).substr(0, 32);
+        const auto known = base_fingerprints_.find("models");
+        models_changed_ = (known == base_fingerprints_.end() ? "" : known->second) != models_fingerprint_;
+        std::set<std::string> gone;
+        for (const auto& [key, value] : base_fingerprints_) {
+            if (!key.starts_with("source/")) continue;
+            const std::string name = key.substr(7, key.find('/', 7) - 7);
+            if (definition_.source(name) == nullptr) gone.insert(name);
+        }
+        removed_sources_.assign(gone.begin(), gone.end());
+        return {};
+    }
+
+    std::map<std::string, std::string> fingerprints_after() const {
+        std::map<std::string, std::string> after;
+        for (const auto& [key, value] : base_fingerprints_) {
+            if (!key.starts_with("source/")) continue;
+            const std::string name = key.substr(7, key.find('/', 7) - 7);
+            if (definition_.source(name) != nullptr) after[key] = value;
+        }
+        for (const SourceState& state : sources_) {
+            if (!state.changed) continue;
+            if (state.source->mode == SourceMode::Snapshot) {
+                // One truth: what other days were made from no longer counts.
+                std::erase_if(after, [&](const auto& entry) {
+                    return entry.first.starts_with("source/" + state.source->name + "/");
+                });
+            }
+            after[state.input.fingerprint_key] = state.input.fingerprint;
+        }
+        if (!text_fingerprint_.empty()) after["text"] = text_fingerprint_;
+        if (!models_fingerprint_.empty()) after["models"] = models_fingerprint_;
+        return after;
+    }
+
+    /// The table at the newest version, or at the release's; nullopt: none.
+    Result<std::optional<lake::Snapshot>> newest(const std::string& name) const { return table(name).snapshot(); }
+    Result<std::optional<lake::Snapshot>> released(const std::string& name) const {
+        if (!base_) return std::nullopt;
+        const auto version = base_->table_versions.find(name);
+        if (version == base_->table_versions.end()) return std::nullopt;
+        return std::optional(PX_TRY(table(name).snapshot_at({version->second})));
+    }
+
+    // ---- gate ----------------------------------------------------------------------------------
+
+    Result<void> gate(catalog::Catalog* catalog, const catalog::RunId* run) {
+        step("gate.begin");
+        std::vector<catalog::CheckResult> checks;
+        for (const SourceState& state : sources_) {
+            if (!state.changed || state.staged.rows.table.empty()) continue;
+            const SourceDefinition& source = *state.source;
+            const std::optional<lake::Snapshot> base = PX_TRY(released(source.name));
+            contract::GateInput input;
+            input.source = source.name;
+            input.accepted = state.staged.accepted;
+            input.rejected = state.staged.rejected;
+            if (base && source.mode == SourceMode::Snapshot) input.previous_rows = base->row_count();
+            const contract::GateDecision decision = contract::decide(source.contract, input);
+            for (const std::string& reason : decision.reasons) report_.reasons.push_back(with_samples(reason, state));
+            if (base) {
+                for (const columnar::Field& field : state.staged.rows.schema.fields) {
+                    const auto at = base->schema.index_of(field.name);
+                    if (at && !(base->schema.fields[*at].type == field.type)) {
+                        report_.reasons.push_back(fmt::format(
+                            "source {}: column '{}' is {} in the lake and {} in the contract; a table keeps its types: "
+                            "name the column anew, or give the source another name",
+                            source.name, field.name, columnar::delta_type_name(base->schema.fields[*at].type),
+                            columnar::delta_type_name(field.type)));
+                    }
+                }
+            }
+            if (source.contract.checks.empty()) continue;
+            const auto session = PX_TRY(services_.engine.open_session());
+            for (const SourceState& other : sources_) {
+                if (other.staged.rows.table.empty()) continue;
+                PX_TRY(session->add_table(PX_TRY(staged_source(other.source->name, other.source->name,
+                                                               other.staged.rows.schema, other.staged.rows.files,
+                                                               target_.store))));
+            }
+            PX_TRY(session->add_table(PX_TRY(staged_source("staged", source.name, state.staged.rows.schema,
+                                                           state.staged.rows.files, target_.store))));
+            for (const contract::TableCheck& check : source.contract.checks) {
+                engine::QueryLimits limits;
+                limits.rows = 1;
+                const engine::QueryResult result = PX_TRY(
+                    session->query(check.sql, {}, limits, deadline_)
+                        .context(fmt::format("contract {}, check '{}'", source.contract.name, check.name)));
+                catalog::CheckResult outcome;
+                if (run != nullptr) outcome.run = *run;
+                outcome.source = source.name;
+                outcome.check = check.name;
+                outcome.expected = check.expect;
+                outcome.actual = result.rows.empty() || result.rows[0].empty() ? "no row"
+                                                                               : result.rows[0][0].value_or("NULL");
+                outcome.passed = outcome.actual == outcome.expected;
+                if (!outcome.passed) {
+                    report_.reasons.push_back(fmt::format("source {}: check '{}' gave {}, expected {} ({})", source.name,
+                                                          check.name, outcome.actual, outcome.expected, check.sql));
+                }
+                checks.push_back(std::move(outcome));
+            }
+        }
+        if (run != nullptr) {
+            PX_TRY(catalog->record_checks(checks));
+            std::vector<catalog::QuarantineCount> counts;
+            for (const SourceState& state : sources_) {
+                for (const auto& [rule, count] : state.staged.rejected_by_rule) {
+                    counts.push_back({*run, state.source->name, rule, count});
+                }
+            }
+            PX_TRY(catalog->record_quarantine(*run, counts));
+        }
+        step("gate.end");
+        return {};
+    }
+
+    static std::string with_samples(std::string reason, const SourceState& state) {
+        for (size_t i = 0; i < std::min<size_t>(3, state.staged.samples.size()); ++i) {
+            const RejectedSample& sample = state.staged.samples[i];
+            reason += fmt::format("\n    {}:{} {}{}{}", sample.file, sample.line, sample.column,
+                                  sample.column.empty() ? "" : ": ", sample.reason);
+        }
+        return reason;
+    }
+
+    // ---- changes -------------------------------------------------------------------------------
+
+    Result<void> gather_changes() {
+        for (SourceState& state : sources_) {
+            if (!state.changed) continue;
+            SourceChange change;
+            change.source = state.source->name;
+            change.schema = state.staged.rows.schema;
+            change.replaces_all = state.source->mode == SourceMode::Snapshot;
+            change.partitions[ds_] = state.staged.rows.files;
+            if (state.source->mode == SourceMode::Merge) PX_TRY(merge(*state.source, state.staged, change));
+            row_changes_.push_back(change);
+            text_changes_.push_back(std::move(change));
+        }
+        for (const std::string& removed : removed_sources_) text_changes_.push_back({removed, true, {}, {}});
+        if (text_changed_) {
+            // Another model or another way to chunk: every text is looked at again.
+            for (const SourceState& state : sources_) {
+                if (state.changed && state.source->mode == SourceMode::Snapshot) continue;
+                if (!state.source->has_text()) continue;
+                const std::optional<lake::Snapshot> base = PX_TRY(newest(state.source->name));
+                if (!base) continue;
+                SourceChange whole{state.source->name, true, {}, base->schema};
+                for (const lake::Add& add : base->files) {
+                    whole.partitions[add.partition_values.at("ds").value_or("")].push_back({add, 0});
+                }
+                const auto already = std::ranges::find(text_changes_, whole.source, &SourceChange::source);
+                if (already == text_changes_.end()) {
+                    text_changes_.push_back(std::move(whole));
+                } else {
+                    for (auto& [ds, files] : already->partitions) whole.partitions[ds] = files;
+                    *already = std::move(whole);
+                }
+            }
+        }
+        return {};
+    }
+
+    /// Upsert: partitions that hold a key of the staged rows are rewritten without it.
+    Result<void> merge(const SourceDefinition& source, const StageResult& staged, SourceChange& change) {
+        const std::optional<lake::Snapshot> base = PX_TRY(newest(source.name));
+        if (!base) return {};
+        const std::string key = sql_name(source.contract.with_role(contract::Role::Id)->name);
+        const auto session = PX_TRY(services_.engine.open_session());
+        PX_TRY(session->add_table(PX_TRY(table_source(source.name, *base, services_.lake))));
+        PX_TRY(session->add_table(
+            PX_TRY(staged_source("staged", source.name, staged.rows.schema, staged.rows.files, target_.store))));
+        const std::string matched =
+            fmt::format("SELECT DISTINCT ds FROM {} WHERE ds = '{}' OR {} IN (SELECT {} FROM staged) ORDER BY ds",
+                        sql_name(source.name), ds_, key, key);
+        engine::QueryLimits limits;
+        limits.rows = 1'000'000;
+        const engine::QueryResult partitions = PX_TRY(session->query(matched, {}, limits, deadline_));
+        std::string columns;
+        for (const columnar::Field& field : base->schema.fields) {
+            if (field.name == "ds") continue;
+            columns += (columns.empty() ? "" : ", ") + sql_name(field.name);
+        }
+        for (const auto& row : partitions.rows) {
+            const std::string ds = row[0].value_or("");
+            const std::string sql = fmt::format(
+                "SELECT {} FROM {} WHERE ds = '{}' AND ({} IS NULL OR {} NOT IN (SELECT {} FROM staged WHERE {} IS NOT NULL))",
+                columns, sql_name(source.name), ds, key, key, key, key);
+            const std::filesystem::path path = target_.scratch_folder / fmt::format("merge-{}-{}.parquet", source.name, ds);
+            const auto [schema, info] = PX_TRY(session->copy_to_parquet(sql, path, deadline_));
+            std::vector<StagedFile>& files = change.partitions[ds];
+            if (info.row_count > 0) {
+                files.push_back(PX_TRY(
+                    store_part(target_, source.name, {{"ds", ds}}, schema, info, path, services_.clock)));
+            } else {
+                std::error_code ignored;
+                std::filesystem::remove(path, ignored);
+            }
+            step("merge." + source.name);
+        }
+        for (const columnar::Field& field : base->schema.fields) {
+            if (!change.schema.index_of(field.name)) change.schema.fields.push_back(field);
+        }
+        return {};
+    }
+
+    // ---- the streams ---------------------------------------------------------------------------
+
+    TextServices text_services() const {
+        return {definition_, services_.engine,   services_.lake, target_, services_.clock, services_.progress,
+                services_.step, services_.thread_count};
+    }
+
+    Result<void> text_stream(catalog::Catalog* catalog, const catalog::RunId* run) {
+        std::optional<index::ManifestId> base_manifest;
+        if (base_ && !base_->index_manifest.empty()) base_manifest = index::ManifestId{base_->index_manifest};
+        if (text_changes_.empty() && base_manifest) {
+            manifest_ = *base_manifest;
+            return {};
+        }
+        step("chunk.begin");
+        const TextServices services = text_services();
+        delta_ = PX_TRY(prepare_chunks(services, text_changes_, PX_TRY(released(std::string(kChunksTable))), deadline_));
+        report_.chunks_deleted = static_cast<int64_t>(delta_.removed.size());
+        const int64_t touched = delta_.kept + static_cast<int64_t>(delta_.added.size());
+        step("chunk.end");
+        if (encoder_ != nullptr) {
+            const std::optional<lake::Snapshot> vectors = PX_TRY(newest(std::string(kEmbeddingsTable)));
+            const VectorPlan plan = PX_TRY(plan_vectors(services, delta_, vectors, encoder_->model_id(), deadline_));
+            report_.chunks_embedded = static_cast<int64_t>(plan.missing.size());
+            report_.chunks_reused = touched - report_.chunks_embedded;
+            if (purpose_ == Purpose::Plan) return {};
+            step("embed.begin");
+            embeddings_ = PX_TRY(fill_vectors(services, delta_, plan, vectors, *encoder_, deadline_));
+            step("embed.end");
+        }
+        if (purpose_ == Purpose::Plan) return {};
+        step("index.begin");
+        manifest_ = PX_TRY(services_.vectors.apply(base_manifest, delta_.removed, std::move(delta_.added), deadline_));
+        step("index.end");
+        return finish_task(*catalog, *run, "vectors",
+                           json::serialize(json::object{{"embedded", report_.chunks_embedded},
+                                                        {"reused", report_.chunks_reused},
+                                                        {"deleted", report_.chunks_deleted},
+                                                        {"manifest", manifest_.value}}));
+    }
+
+    Result<void> model_stream(catalog::Catalog* catalog, const catalog::RunId* run) {
+        step("models.begin");
+        if (!definition_.models.empty()) {
+            const auto session = PX_TRY(services_.engine.open_session());
+            for (const SourceState& state : sources_) {
+                const std::string& name = state.source->name;
+                const std::optional<lake::Snapshot> base = PX_TRY(newest(name));
+                const auto change = std::ranges::find(row_changes_, name, &SourceChange::source);
+                if (change != row_changes_.end()) {
+                    PX_TRY(session->add_table(PX_TRY(table_after(base, *change, services_.lake, target_.store))));
+                } else if (base) {
+                    PX_TRY(session->add_table(PX_TRY(table_source(name, *base, services_.lake))));
+                }
+            }
+            for (const ModelDefinition& model : definition_.models) {
+                const std::filesystem::path path = target_.scratch_folder / ("model-" + model.name + ".parquet");
+                const auto [schema, info] =
+                    PX_TRY(session->copy_to_parquet(model.sql, path, deadline_).context("model " + model.name));
+                TableChange change;
+                change.table = model.name;
+                change.schema = schema;
+                change.files.push_back(
+                    PX_TRY(store_part(target_, model.name, {}, schema, info, path, services_.clock)));
+                change.replaces = [](const lake::Add&) { return true; };
+                change.overwrites.emplace();
+                PX_TRY(session->add_table(
+                    PX_TRY(staged_source(model.name, model.name, schema, change.files, target_.store))));
+                model_changes_.push_back(std::move(change));
+                step("models." + model.name);
+            }
+        }
+        return finish_task(*catalog, *run, "models", "{}");
+    }
+
+    Result<void> metadata_stream(catalog::Catalog* catalog, const catalog::RunId* run) {
+        step("metadata.begin");
+        std::map<std::string, catalog::LandedFile> landed;
+        for (const SourceState& state : sources_) {
+            for (const InputFile& file : state.input.files) {
+                landed[file.key] = {state.source->name, ds_, file.path, file.key, file.sha256, file.size_bytes, 0};
+            }
+            if (!state.source->has_text()) continue;
+            for (catalog::LandedFile& file : PX_TRY(catalog->published_files(state.source->name))) {
+                landed.emplace(file.key, file);
+            }
+        }
+        documents_ = PX_TRY(prepare_documents(
+            text_services(), text_changes_,
+            [&](const std::string& key) -> std::optional<catalog::LandedFile> {
+                const auto found = landed.find(key);
+                if (found == landed.end()) return std::nullopt;
+                return found->second;
+            },
+            deadline_));
+        step("metadata.end");
+        return finish_task(*catalog, *run, "metadata", "{}");
+    }
+
+    // ---- publish -------------------------------------------------------------------------------
+
+    /// Every table the run writes, in a fixed order.
+    std::vector<TableChange> table_changes() const {
+        std::vector<TableChange> changes;
+        for (const SourceChange& source : row_changes_) {
+            TableChange change;
+            change.table = source.source;
+            change.schema = source.schema;
+            change.partition_columns = {"ds"};
+            for (const auto& [ds, files] : source.partitions) {
+                change.files.insert(change.files.end(), files.begin(), files.end());
+            }
+            const bool all = source.replaces_all;
+            std::set<std::string> partitions;
+            for (const auto& [ds, files] : source.partitions) partitions.insert(ds);
+            change.replaces = [all, partitions](const lake::Add& add) {
+                return all || partitions.contains(add.partition_values.at("ds").value_or(""));
+            };
+            change.overwrites.emplace();
+            if (!all && partitions.size() == 1) (*change.overwrites)["ds"] = *partitions.begin();
+            changes.push_back(std::move(change));
+        }
+        changes.insert(changes.end(), model_changes_.begin(), model_changes_.end());
+
+        TableChange quarantine;
+        quarantine.table = std::string(kQuarantineTable);
+        std::set<std::pair<std::string, std::string>> replaced;  // source, ds or "" for all
+        for (const SourceState& state : sources_) {
+            if (!state.changed) continue;
+            quarantine.schema = state.staged.quarantine.schema;
+            quarantine.files.insert(quarantine.files.end(), state.staged.quarantine.files.begin(),
+                                    state.staged.quarantine.files.end());
+            replaced.emplace(state.source->name, state.source->mode == SourceMode::Snapshot ? "" : ds_);
+        }
+        if (!replaced.empty()) {
+            quarantine.partition_columns = {"source", "ds"};
+            quarantine.replaces = [replaced](const lake::Add& add) {
+                const std::string source = add.partition_values.at("source").value_or("");
+                return replaced.contains({source, ""}) ||
+                       replaced.contains({source, add.partition_values.at("ds").value_or("")});
+            };
+            quarantine.overwrites.emplace();
+            changes.push_back(std::move(quarantine));
+        }
+        if (!delta_.replaced.empty()) {
+            TableChange chunks;
+            chunks.table = std::string(kChunksTable);
+            chunks.partition_columns = {"source", "ds"};
+            chunks.schema = chunks_schema();
+            for (const char* name : {"source", "ds"}) {
+                chunks.schema.fields.push_back({name, {columnar::TypeId::String}, true});
+            }
+            for (const StagedTable& staged : delta_.chunks) {
+                chunks.files.insert(chunks.files.end(), staged.files.begin(), staged.files.end());
+            }
+            chunks.replaces = [replaced_parts = delta_.replaced](const lake::Add& add) {
+                return std::ranges::any_of(replaced_parts, [&](const auto& part) {
+                    return add.partition_values.at("source").value_or("") == part.first &&
+                           (!part.second || *part.second == add.partition_values.at("ds").value_or(""));
+                });
+            };
+            chunks.overwrites.emplace();
+            changes.push_back(std::move(chunks));
+        }
+        if (!embeddings_.files.empty()) {
+            TableChange embeddings;
+            embeddings.table = std::string(kEmbeddingsTable);
+            embeddings.schema = embeddings_.schema;
+            embeddings.files = embeddings_.files;
+            embeddings.replaces = [](const lake::Add&) { return false; };
+            changes.push_back(std::move(embeddings));
+        }
+        return changes;
+    }
+
+    Result<lake::TableVersion> commit(const TableChange& change, const catalog::Run& run) {
+        lake::DeltaTable delta_table = table(change.table);
+        const std::optional<lake::Snapshot> base = PX_TRY(delta_table.snapshot());
+        lake::Change commit;
+        std::set<std::string> wanted;
+        for (const StagedFile& file : change.files) wanted.insert(file.add.path);
+        std::set<std::string> live;
+        if (base) {
+            for (const lake::Add& add : base->files) {
+                live.insert(add.path);
+                if (change.replaces(add) && !wanted.contains(add.path)) commit.remove.push_back(add.path);
+            }
+        }
+        for (const StagedFile& file : change.files) {
+            if (!live.contains(file.add.path)) commit.add.push_back(file.add);
+        }
+        if (!base) {
+            commit.schema = change.schema;
+            commit.partition_columns = change.partition_columns;
+        } else {
+            columnar::Schema grown = base->schema;
+            for (const columnar::Field& field : change.schema.fields) {
+                if (!grown.index_of(field.name)) grown.fields.push_back(field);
+            }
+            if (!(grown == base->schema)) commit.schema = std::move(grown);
+            if (commit.add.empty() && commit.remove.empty() && !commit.schema) return base->version;
+        }
+        commit.overwrites = change.overwrites;
+        commit.app_id = fmt::format("px-{}-{}", definition_.name, ds_);  // run numbers count per date
+        commit.app_version = PX_TRY(run_sequence(run.id));
+        commit.info.operation = base ? "WRITE" : "CREATE TABLE AS SELECT";
+        commit.info.run_id = run.id.value;
+        const lake::TableVersion version = PX_TRY(delta_table.commit(base, commit));
+        log::info("lake.commit", {{"table", change.table}, {"version", version.value}, {"added", commit.add.size()},
+                                  {"removed", commit.remove.size()}});
+        return version;
+    }
+
+    static Result<int64_t> run_sequence(const catalog::RunId& id) {
+        const size_t dash = id.value.rfind('-');
+        int64_t sequence = 0;
+        for (size_t i = dash + 1; i < id.value.size(); ++i) {
+            if (id.value[i] < '0' || id.value[i] > '9') return fail(ErrorCode::Internal, "bad run id " + id.value);
+            sequence = sequence * 10 + (id.value[i] - '0');
+        }
+        return sequence;
+    }
+
+    const RunServices& services_;
+    const Definition& definition_;
+    std::string ds_;
+    const Deadline& deadline_;
+    Purpose purpose_;
+    StageTarget target_;
+    RunReport report_;
+
+    std::optional<catalog::Release> base_;
+    std::map<std::string, std::string> base_fingerprints_;
+    const embed::Encoder* encoder_ = nullptr;
+    std::string text_fingerprint_, models_fingerprint_;
+    bool text_changed_ = false, models_changed_ = false;
+    std::vector<std::string> removed_sources_;
+    std::vector<SourceState> sources_;
+
+    std::vector<SourceChange> row_changes_;   ///< of the tables
+    std::vector<SourceChange> text_changes_;  ///< of chunks and documents
+    ChunkDelta delta_;
+    StagedTable embeddings_;
+    index::ManifestId manifest_;
+    std::vector<TableChange> model_changes_;
+    std::vector<catalog::Publication::Partition> documents_;
+};
+
+/// A scratch folder that is empty at the start and gone at the end.
+class Scratch {
+  public:
+    static Result<Scratch> create(const std::filesystem::path& path) {
+        std::error_code code;
+        std::filesystem::remove_all(path, code);
+        std::filesystem::create_directories(path, code);
+        if (code) return fail_errno(code.value(), "cannot create the scratch folder " + path.string());
+        return Scratch(path);
+    }
+    Scratch(Scratch&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+    Scratch& operator=(Scratch&&) = delete;
+    ~Scratch() {
+        std::error_code ignored;
+        if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+    }
+    const std::filesystem::path& path() const { return path_; }
+
+  private:
+    explicit Scratch(std::filesystem::path path) : path_(std::move(path)) {}
+    std::filesystem::path path_;
+};
+
+void log_report(const RunReport& report) {
+    for (const SourceReport& source : report.sources) {
+        if (source.unchanged) continue;
+        log::info("stage.done", {{"source", source.name}, {"files", source.files}, {"accepted", source.accepted},
+                                 {"quarantined", source.rejected}});
+    }
+}
+
+/// From staged to published, for a run that has landed.
+Result<RunReport> carry_through(RunExecution& execution, catalog::Catalog& catalog, const catalog::Run& run) {
+    const auto finish = [&](catalog::RunState state, const std::string& message) {
+        execution.fill_source_reports();
+        return catalog.finish_run(run.id, state, message, report_json(execution.report()));
+    };
+    execution.report().run_id = run.id.value;
+    Result<void> before = execution.stage(&catalog, &run.id);
+    if (before && execution.halted()) {
+        execution.report().result = RunResult::Halted;
+        std::string message;
+        for (const std::string& reason : execution.report().reasons) message += (message.empty() ? "" : "\n") + reason;
+        PX_TRY(finish(catalog::RunState::Halted, message));
+        return execution.report();
+    }
+    if (before) before = execution.streams(&catalog, &run.id);
+    if (!before) {
+        // A cancelled run goes on at the next call; a failed one begins anew, and finds its staged files again.
+        if (before.error().code != ErrorCode::Cancelled) {
+            const Result<void> noted = finish(catalog::RunState::Failed, before.error().to_string());
+            if (!noted) log::warning("run.state_not_recorded", {{"run", run.id.value}, {"error", noted.error().to_string()}});
+        }
+        return std::move(before).error().with("run " + run.id.value);
+    }
+    execution.fill_source_reports();
+    log_report(execution.report());
+    PX_TRY(execution.publish(catalog, run)
+               .context(fmt::format("run {}; publishing began, the next `px run` finishes it", run.id.value)));
+    return execution.report();
+}
+
+}  // namespace
+
+Result<RunReport> run(const RunServices& services, const RunRequest& request, const Deadline& deadline) {
+    const auto started = std::chrono::steady_clock::now();
+    const RunLock lock = PX_TRY(RunLock::acquire(services.work_folder));
+    const Scratch scratch = PX_TRY(Scratch::create(services.work_folder / "scratch"));
+    PX_TRY(parse_date(request.ds).context("the logical date (--ds)"));
+    const auto done = [&](RunReport report) {
+        report.elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+        return report;
+    };
+
+    // Nothing is written before something is known to have changed.
+    std::unique_ptr<catalog::Catalog> catalog;
+    Result<std::unique_ptr<catalog::Catalog>> existing = services.open_catalog(catalog::OpenMode::ReadOnly);
+    if (existing) {
+        catalog = std::move(*existing);
+    } else if (existing.error().code != ErrorCode::NotFound) {
+        return std::move(existing).error();
+    }
+
+    std::optional<RunReport> resumed_same_ds;
+    if (catalog) {
+        std::vector<catalog::Run> unfinished = PX_TRY(catalog->unfinished_runs());
+        if (!unfinished.empty()) catalog = PX_TRY(services.open_catalog(catalog::OpenMode::ReadWrite));
+        for (const catalog::Run& old : unfinished) {
+            if (request.restart) {
+                PX_TRY(catalog->finish_run(old.id, catalog::RunState::Failed, "given up by --restart", ""));
+                continue;
+            }
+            log::info("run.resume", {{"run", old.id.value}, {"ds", old.ds}});
+            Definition definition = PX_TRY(services.parse(old.pipeline_text).context("pipeline file of run " + old.id.value));
+            RunExecution execution(services, definition, old.ds, deadline, RunExecution::Purpose::Run, services.lake,
+                                   scratch.path());
+            if (!PX_TRY(execution.take_up(*catalog, old.id))) {
+                PX_TRY(catalog->finish_run(old.id, catalog::RunState::Failed, "interrupted before everything was landed", ""));
+                continue;
+            }
+            RunReport report = PX_TRY(carry_through(execution, *catalog, old));
+            if (old.ds == request.ds) resumed_same_ds = std::move(report);
+        }
+    }
+
+    RunExecution execution(services, services.definition, request.ds, deadline, RunExecution::Purpose::Run, services.lake,
+                           scratch.path());
+    Result<void> looked = execution.look(catalog.get(), request.input);
+    if (looked && !execution.anything_changed()) {
+        if (resumed_same_ds) return done(std::move(*resumed_same_ds));
+        execution.fill_source_reports();
+        return done(execution.report());
+    }
+    PX_TRY(services.landing.ensure_container());
+    PX_TRY(services.lake.ensure_container());
+    catalog = PX_TRY(services.open_catalog(catalog::OpenMode::ReadWrite));
+    const catalog::Run begun = PX_TRY(catalog->begin_run(request.ds, services.definition.text,
+                                                         looked ? execution.input_fingerprint() : std::string()));
+    if (services.step) services.step("run.begun");
+    if (looked) looked = execution.land(*catalog, begun.id);
+    if (!looked) {
+        const Error& error = looked.error();
+        const bool halt = error.code == ErrorCode::ContractViolated || error.code == ErrorCode::Corrupt;
+        if (error.code != ErrorCode::Cancelled) {
+            const Result<void> noted = catalog->finish_run(
+                begun.id, halt ? catalog::RunState::Halted : catalog::RunState::Failed, error.to_string(), "");
+            if (!noted) log::warning("run.state_not_recorded", {{"run", begun.id.value}});
+        }
+        if (!halt) return std::move(looked).error().with("run " + begun.id.value);
+        execution.report().run_id = begun.id.value;
+        execution.report().result = RunResult::Halted;
+        execution.report().reasons.push_back(error.to_string());
+        return done(execution.report());
+    }
+    return done(PX_TRY(carry_through(execution, *catalog, begun)));
+}
+
+Result<RunReport> plan(const RunServices& services, const RunRequest& request, const Deadline& deadline) {
+    PX_TRY(parse_date(request.ds).context("the logical date (--ds)"));
+    const Scratch scratch =
+        PX_TRY(Scratch::create(services.work_folder / fmt::format("plan-{}", ::getpid())));
+    store::LocalObjectStore target(scratch.path() / "lake", "scratch");
+    PX_TRY(target.ensure_container());
+    std::unique_ptr<catalog::Catalog> catalog;
+    Result<std::unique_ptr<catalog::Catalog>> existing = services.open_catalog(catalog::OpenMode::ReadOnly);
+    if (existing) {
+        catalog = std::move(*existing);
+    } else if (existing.error().code != ErrorCode::NotFound) {
+        return std::move(existing).error();
+    }
+    RunExecution execution(services, services.definition, request.ds, deadline, RunExecution::Purpose::Plan, target,
+                           scratch.path());
+    PX_TRY(execution.look(catalog.get(), request.input));
+    RunReport& report = execution.report();
+    if (execution.anything_changed()) {
+        PX_TRY(execution.stage(nullptr, nullptr));
+        if (execution.halted()) {
+            report.result = RunResult::Halted;
+        } else {
+            PX_TRY(execution.streams(nullptr, nullptr));
+            report.result = RunResult::Published;
+        }
+    }
+    execution.fill_source_reports();
+    return report;
+}
+
+std::string report_json(const RunReport& report) {
+    json::array sources;
+    for (const SourceReport& source : report.sources) {
+        json::array samples;
+        for (const RejectedSample& sample : source.samples) {
+            samples.push_back(json::object{{"file", sample.file},
+                                           {"line", sample.line},
+                                           {"rule", sample.rule},
+                                           {"column", sample.column},
+                                           {"reason", sample.reason}});
+        }
+        sources.push_back(json::object{{"name", source.name},
+                                       {"files", source.files},
+                                       {"bytes", source.bytes},
+                                       {"accepted", source.accepted},
+                                       {"quarantined", source.rejected},
+                                       {"unchanged", source.unchanged},
+                                       {"rejected_samples", std::move(samples)}});
+    }
+    static constexpr std::string_view kResults[] = {"published", "unchanged", "halted"};
+    json::object object{{"result", kResults[static_cast<size_t>(report.result)]},
+                        {"run", report.run_id},
+                        {"ds", report.ds},
+                        {"resumed", report.resumed},
+                        {"sources", std::move(sources)},
+                        {"tables", json::value_from(report.tables)},
+                        {"chunks", json::object{{"embed", report.chunks_embedded},
+                                                {"reuse", report.chunks_reused},
+                                                {"delete", report.chunks_deleted},
+                                                {"total", report.chunks_total}}},
+                        {"documents", report.documents},
+                        {"reasons", json::value_from(report.reasons)},
+                        {"elapsed_s", report.elapsed_s}};
+    if (report.release > 0) object["release"] = report.release;
+    return json::serialize(object);
+}
+
+std::string graph_json(const Definition& definition) {
+    json::array tasks;
+    const auto add = [&](std::string name, std::string_view stage, std::string_view source,
+                         const std::vector<std::string>& depends_on) {
+        tasks.push_back(json::object{{"name", std::move(name)},
+                                     {"stage", stage},
+                                     {"source", source},
+                                     {"depends_on", json::value_from(depends_on)},
+                                     {"retries", definition.retries.attempts},
+                                     {"retry_delay_s", definition.retries.delay.count()}});
+    };
+    std::vector<std::string> stages;
+    for (const SourceDefinition& source : definition.sources) {
+        add("land." + source.name, "land", source.name, {});
+        add("stage." + source.name, "stage", source.name, {"land." + source.name});
+        stages.push_back("stage." + source.name);
+    }
+    add("gate", "gate", "", stages);
+    std::vector<std::string> before_publish;
+    for (const ModelDefinition& model : definition.models) {
+        add("model." + model.name, "lake", model.name,
+            {before_publish.empty() ? std::string("gate") : before_publish.back()});
+        before_publish = {"model." + model.name};
+    }
+    add("metadata", "metadata", "", {"gate"});
+    add("chunk", "vectors", "", {"gate"});
+    add("embed", "vectors", "", {"chunk"});
+    add("index", "vectors", "", {"embed"});
+    before_publish.emplace_back("metadata");
+    before_publish.emplace_back("index");
+    add("publish", "publish", "", before_publish);
+    return json::serialize(json::object{{"pipeline", definition.name},
+                                        {"schedule", definition.schedule.cron},
+                                        {"timezone", definition.schedule.timezone},
+                                        {"tasks", std::move(tasks)}});
+}
+
+}  // namespace px::pipeline

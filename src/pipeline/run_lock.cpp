@@ -1,0 +1,44 @@
+#include "pipeline/run_lock.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace px::pipeline {
+
+Result<RunLock> RunLock::acquire(const std::filesystem::path& folder) {
+    std::error_code code;
+    std::filesystem::create_directories(folder, code);
+    if (code) return fail_errno(code.value(), "cannot create the work folder " + folder.string());
+    const std::filesystem::path path = folder / "run.lock";
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) return fail_errno(errno, "cannot open the lock " + path.string());
+    RunLock lock(fd);
+    if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        char owner[32] = {};
+        if (::pread(fd, owner, sizeof(owner) - 1, 0) <= 0) owner[0] = '?';
+        return fail(ErrorCode::Conflict, fmt::format("another px is working on this pipeline (process {})", owner),
+                    "Wait until it is done (px runs shows it), or stop it");
+    }
+    const std::string pid = std::to_string(::getpid());
+    if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, pid.data(), pid.size(), 0) < 0) {
+        return fail_errno(errno, "cannot write the lock " + path.string());
+    }
+    return lock;
+}
+
+RunLock::RunLock(RunLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+RunLock::~RunLock() {
+    if (fd_ >= 0) {
+        // Empty again, so that a run that does nothing leaves every file as it was.
+        [[maybe_unused]] const int ignored = ::ftruncate(fd_, 0);
+        ::close(fd_);
+    }
+}
+
+}  // namespace px::pipeline
