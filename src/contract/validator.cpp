@@ -1,0 +1,525 @@
+// The Validator: column by column over stretches of records. A stretch is small enough that its views stay in cache; each
+// column's loop knows its type, so that a value costs its parsing and little else.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "base/utf8.h"
+#include "contract/contract.h"
+#include "contract/key_set.h"
+#include "contract/rule.h"
+#include "contract/value.h"
+
+namespace px::contract {
+
+using columnar::Column;
+using columnar::RecordBatch;
+using columnar::TypeId;
+using FieldValue = source::RecordBlock::FieldValue;
+
+namespace {
+
+constexpr size_t kStretchRows = 1024;
+constexpr size_t kValueBytesMax = 200;
+constexpr size_t kArenaKept = 4 * 1024 * 1024;
+constexpr uint32_t kNoColumn = ~uint32_t{0};
+constexpr size_t kNoPlace = ~size_t{0};
+
+/// A value after nulls, default and transforms; data() == nullptr: no value.
+using Text = std::string_view;
+bool has_value(const Text& text) { return text.data() != nullptr; }
+constexpr const char kEmpty[] = "";
+
+/// The texts that mean "no value".
+class NullTexts {
+  public:
+    NullTexts() = default;
+    explicit NullTexts(const std::vector<std::string>& texts) : texts_(texts) {
+        for (const std::string& text : texts) sizes_ |= uint64_t{1} << std::min<size_t>(text.size(), 63);
+        empty_ = std::ranges::find(texts, std::string()) != texts.end();
+    }
+    bool contains(std::string_view text) const {
+        if (text.empty()) return empty_;
+        if ((sizes_ >> std::min<size_t>(text.size(), 63) & 1) == 0) return false;
+        return std::ranges::find(texts_, text) != texts_.end();
+    }
+
+  private:
+    std::vector<std::string> texts_;
+    uint64_t sizes_ = 0;
+    bool empty_ = false;
+};
+
+/// Rows of a stretch as they stand.
+struct Rows {
+    const FieldValue* first = nullptr;  ///< of the first row
+    size_t stride = 0;                  ///< fields a row
+    size_t count = 0;
+};
+
+struct Failure {
+    uint32_t column = kNoColumn;
+    Broken broken = Broken::None;
+};
+
+class ColumnJudge {
+  public:
+    ColumnJudge(CompiledRule rule, std::optional<size_t> field) : rule_(std::move(rule)), field_(field) {
+        const auto& transforms = rule_.rule().transforms;
+        only_trims_ = !transforms.empty() &&
+                      std::ranges::all_of(transforms, [](Transform t) { return t == Transform::Trim; });
+        rewrites_ = !transforms.empty() && !only_trims_;
+    }
+    const ColumnRule& rule() const { return rule_.rule(); }
+    const CompiledRule& compiled() const { return rule_; }
+    void bind(std::optional<size_t> field) { field_ = field; }
+
+    /// The text of one record, as judged. scratch holds it if it had to be rewritten.
+    Text text_of(const FieldValue* row, size_t field_count, const NullTexts& nulls, std::string& scratch) const {
+        Text text = raw_text(row, field_count);
+        if (has_value(text)) {
+            if (only_trims_) {
+                text = trimmed(text);
+            } else if (rewrites_) {
+                scratch = text;
+                for (const Transform transform : rule().transforms) apply_transform(transform, scratch);
+                text = scratch;
+            }
+            if (nulls.contains(text)) text = {};
+        }
+        if (!has_value(text) && rule().default_value) text = present(*rule().default_value);
+        return text;
+    }
+
+    std::string_view raw_text(const FieldValue* row, size_t field_count) const {
+        if (!field_ || *field_ >= field_count || !row[*field_].present) return {};
+        return present(row[*field_].text);
+    }
+
+    /// Appends one value a row to out, zero or empty where a record fails or failed before.
+    void judge(uint32_t column, const Rows& rows, const NullTexts& nulls, Column& out, std::vector<Failure>& failures) {
+        collect(rows, nulls);
+        if (rule().required) {
+            for (size_t r = 0; r < rows.count; ++r) {
+                if (!has_value(texts_[r])) fail(failures[r], column, Broken::Required);
+            }
+        }
+        switch (rule().type.id) {
+            case TypeId::String:
+                judge_texts(column, rows.count, out, failures);
+                break;
+            case TypeId::Int64:
+                judge_values<int64_t>(column, rows.count, out, failures, parse_integer);
+                break;
+            case TypeId::Timestamp:
+                judge_values<int64_t>(column, rows.count, out, failures, parse_timestamp);
+                break;
+            case TypeId::Date:
+                judge_values<int32_t>(column, rows.count, out, failures, parse_day);
+                break;
+            case TypeId::Float64:
+                judge_values<double>(column, rows.count, out, failures, parse_double);
+                break;
+            case TypeId::Bool:
+                judge_values<uint8_t>(column, rows.count, out, failures, [](Text text, uint8_t& value) {
+                    bool truth = false;
+                    const bool good = parse_boolean(text, truth);
+                    value = truth ? 1 : 0;
+                    return good;
+                });
+                break;
+            case TypeId::Decimal: {
+                const int precision = rule().type.precision;
+                const int scale = rule().type.scale;
+                if (precision <= 18) {
+                    judge_values<int64_t>(column, rows.count, out, failures, [=](Text text, int64_t& value) {
+                        return parse_decimal(text, precision, scale, value);
+                    });
+                } else {
+                    judge_values<Int128>(column, rows.count, out, failures, [=](Text text, Int128& value) {
+                        return parse_decimal(text, precision, scale, value);
+                    });
+                }
+                break;
+            }
+            default:
+                break;  // compile() refused it
+        }
+    }
+
+  private:
+    static Text present(std::string_view text) { return text.data() == nullptr ? Text(kEmpty, 0) : text; }
+
+    static void fail(Failure& failure, uint32_t column, Broken broken) {
+        if (failure.column == kNoColumn) failure = {column, broken};
+    }
+
+    void collect(const Rows& rows, const NullTexts& nulls) {
+        texts_.resize(rows.count);
+        const Text fallback = rule().default_value ? present(*rule().default_value) : Text{};
+        if (!field_ || *field_ >= rows.stride) {
+            std::ranges::fill(texts_, fallback);
+            return;
+        }
+        const FieldValue* field = rows.first + *field_;
+        if (rewrites_) {
+            collect_rewritten(field, rows, nulls, fallback);
+            return;
+        }
+        for (size_t r = 0; r < rows.count; ++r, field += rows.stride) {
+            Text text = fallback;
+            if (field->present) {
+                const Text found = only_trims_ ? trimmed(field->text) : field->text;
+                if (!nulls.contains(found)) text = present(found);
+            }
+            texts_[r] = text;
+        }
+    }
+
+    void collect_rewritten(const FieldValue* field, const Rows& rows, const NullTexts& nulls, Text fallback) {
+        arena_.clear();
+        if (arena_.capacity() > kArenaKept) arena_.shrink_to_fit();
+        places_.assign(rows.count, kNoPlace);
+        for (size_t r = 0; r < rows.count; ++r, field += rows.stride) {
+            texts_[r] = fallback;
+            if (!field->present) continue;
+            scratch_ = field->text;
+            for (const Transform transform : rule().transforms) apply_transform(transform, scratch_);
+            if (nulls.contains(scratch_)) continue;
+            places_[r] = arena_.size();
+            arena_ += scratch_;
+            texts_[r] = {kEmpty, scratch_.size()};
+        }
+        // Views into the arena, now that it grows no more.
+        for (size_t r = 0; r < rows.count; ++r) {
+            if (places_[r] != kNoPlace) texts_[r] = {arena_.data() + places_[r], texts_[r].size()};
+        }
+    }
+
+    template <class T, class Parse>
+    void judge_values(uint32_t column, size_t count, Column& out, std::vector<Failure>& failures, Parse parse) {
+        const int64_t base = out.length();
+        T* const values = out.extend<T>(static_cast<int64_t>(count));
+        const bool checks = rule_.has_checks();
+        size_t nulls = 0;
+        for (size_t r = 0; r < count; ++r) {
+            const Text text = texts_[r];
+            if (!has_value(text)) {
+                ++nulls;
+                continue;
+            }
+            T value{};
+            if (!parse(text, value)) [[unlikely]] {
+                fail(failures[r], column, Broken::Type);
+                continue;
+            }
+            values[r] = value;
+            if (checks) {
+                Broken broken = Broken::None;
+                if constexpr (std::is_same_v<T, double>) {
+                    broken = rule_.check_double(value, text);
+                } else {
+                    broken = rule_.check_integer(value, text);
+                }
+                if (broken != Broken::None) fail(failures[r], column, broken);
+            }
+        }
+        if (nulls > 0) mark_nulls(count, base, out);
+    }
+
+    void mark_nulls(size_t count, int64_t base, Column& out) const {
+        for (size_t r = 0; r < count; ++r) {
+            if (!has_value(texts_[r])) out.set_null(base + static_cast<int64_t>(r));
+        }
+    }
+
+    void judge_texts(uint32_t column, size_t count, Column& out, std::vector<Failure>& failures) {
+        const int64_t base = out.length();
+        size_t bytes = 0;
+        size_t nulls = 0;
+        for (size_t r = 0; r < count; ++r) {
+            bytes += texts_[r].size();
+            nulls += has_value(texts_[r]) ? 0 : 1;
+        }
+        const Column::BytesStretch stretch = out.extend_bytes(static_cast<int64_t>(count), bytes);
+        char* to = stretch.bytes;
+        for (size_t r = 0; r < count; ++r) {
+            const Text text = texts_[r];
+            if (!text.empty()) std::memcpy(to, text.data(), text.size());
+            to += text.size();
+            stretch.ends[r] = stretch.base + (to - stretch.bytes);
+        }
+        // The whole stretch is well-formed and no text begins inside a character: then each text is well-formed.
+        bool good = utf8_is_valid({stretch.bytes, bytes});
+        for (size_t r = 0; good && r < count; ++r) {
+            good = texts_[r].empty() || (static_cast<unsigned char>(texts_[r][0]) & 0xC0) != 0x80;
+        }
+        const bool checks = rule_.has_checks();
+        if (!good || checks) {
+            for (size_t r = 0; r < count; ++r) {
+                const Text text = texts_[r];
+                if (!has_value(text)) continue;
+                if (!good && !utf8_is_valid(text)) {
+                    fail(failures[r], column, Broken::Type);
+                    continue;
+                }
+                if (!checks) continue;
+                const Broken broken = rule_.check_text(text);
+                if (broken != Broken::None) fail(failures[r], column, broken);
+            }
+        }
+        if (nulls > 0) mark_nulls(count, base, out);
+    }
+
+    CompiledRule rule_;
+    std::optional<size_t> field_;
+    bool only_trims_ = false;
+    bool rewrites_ = false;
+    std::vector<Text> texts_;
+    std::string arena_;
+    std::string scratch_;
+    std::vector<size_t> places_;
+};
+
+class ColumnValidator final : public Validator {
+  public:
+    ColumnValidator(std::vector<CompiledRule> rules, const Contract& contract)
+        : nulls_(contract.null_values), contract_columns_(rules.size()) {
+        for (CompiledRule& rule : rules) {
+            if (rule.rule().unique) {
+                unique_.push_back({static_cast<uint32_t>(judges_.size()), {}, {}});
+            }
+            judges_.emplace_back(std::move(rule), std::nullopt);
+        }
+    }
+
+    Result<void> rebind(HeaderBinding binding) override {
+        if (binding.field_of_column.size() != contract_columns_ ||
+            binding.extra_fields.size() != binding.extra_names.size()) {
+            return fail(ErrorCode::InvalidArgument, "the header was bound to another contract");
+        }
+        judges_.erase(judges_.begin() + static_cast<std::ptrdiff_t>(contract_columns_), judges_.end());
+        for (size_t c = 0; c < contract_columns_; ++c) judges_[c].bind(binding.field_of_column[c]);
+        for (size_t e = 0; e < binding.extra_fields.size(); ++e) {
+            ColumnRule rule;
+            rule.name = binding.extra_names[e];
+            judges_.emplace_back(PX_TRY(CompiledRule::compile(rule)), binding.extra_fields[e]);
+        }
+        return {};
+    }
+
+    std::optional<Verdict> validate(const std::vector<std::optional<std::string_view>>& fields,
+                                    RecordBatch& out) override {
+        row_.resize(fields.size());
+        for (size_t f = 0; f < fields.size(); ++f) {
+            row_[f] = {fields[f].value_or(std::string_view{}), fields[f].has_value(), false};
+        }
+        accepted_.clear();
+        rejected_.clear();
+        judge({row_.data(), row_.size(), 1}, 0, out, accepted_, rejected_);
+        if (rejected_.empty()) return std::nullopt;
+        return std::move(rejected_.front().verdict);
+    }
+
+    void validate_block(const source::RecordBlock& block, RecordBatch& out, std::vector<uint32_t>& accepted,
+                        std::vector<RejectedRow>& rejected) override {
+        size_t malformed = 0;
+        for (size_t row = 0; row < block.row_count();) {
+            if (malformed < block.malformed.size() && block.malformed[malformed].row_index == row) {
+                const source::RecordBlock::Malformed& bad = block.malformed[malformed++];
+                rejected.push_back({static_cast<uint32_t>(row),
+                                    {bad.rule, "", cut_text(block.raw[row], kValueBytesMax), bad.reason}});
+                ++row;
+                continue;
+            }
+            size_t end = std::min(block.row_count(), row + kStretchRows);
+            if (malformed < block.malformed.size()) end = std::min(end, block.malformed[malformed].row_index);
+            judge({block.fields.data() + row * block.column_count, block.column_count, end - row},
+                  static_cast<uint32_t>(row), out, accepted, rejected);
+            row = end;
+        }
+    }
+
+  private:
+    struct Unique {
+        uint32_t column;
+        KeySet seen;
+        std::vector<Key> keys;
+    };
+
+    void judge(const Rows& rows, uint32_t first_row, RecordBatch& out, std::vector<uint32_t>& accepted,
+               std::vector<RejectedRow>& rejected) {
+        const int64_t base = out.row_count();
+        failures_.assign(rows.count, {});
+        for (size_t c = 0; c < judges_.size(); ++c) {
+            judges_[c].judge(static_cast<uint32_t>(c), rows, nulls_, out.column(c), failures_);
+        }
+        if (!unique_.empty()) judge_unique(rows.count, base, out);
+
+        size_t failed = 0;
+        for (size_t r = 0; r < rows.count; ++r) failed += failures_[r].column != kNoColumn ? 1 : 0;
+        if (failed == 0) {
+            const size_t before = accepted.size();
+            accepted.resize(before + rows.count);
+            for (size_t r = 0; r < rows.count; ++r) accepted[before + r] = first_row + static_cast<uint32_t>(r);
+            return;
+        }
+        keep_.resize(rows.count);
+        for (size_t r = 0; r < rows.count; ++r) {
+            keep_[r] = failures_[r].column == kNoColumn ? 1 : 0;
+            const auto row = first_row + static_cast<uint32_t>(r);
+            if (keep_[r] != 0) {
+                accepted.push_back(row);
+            } else {
+                rejected.push_back({row, verdict(rows.first + r * rows.stride, rows.stride, failures_[r])});
+            }
+        }
+        for (size_t c = 0; c < judges_.size(); ++c) out.column(c).keep_rows(base, keep_.data());
+    }
+
+    static Key key_at(const Column& column, int64_t row) {
+        switch (column.type().id) {
+            case TypeId::String:
+                return key_of(column.bytes_at(row));
+            case TypeId::Bool:
+                return key_of(uint64_t{column.value_at<uint8_t>(row)});
+            case TypeId::Date:
+                return key_of(static_cast<uint64_t>(column.value_at<int32_t>(row)));
+            case TypeId::Float64: {
+                const auto value = column.value_at<double>(row);
+                return key_of(std::bit_cast<uint64_t>(value == 0 ? 0.0 : value));
+            }
+            case TypeId::Decimal:
+                if (column.type().precision > 18) {
+                    const auto value = column.value_at<Int128>(row);
+                    return key_of({reinterpret_cast<const char*>(&value), sizeof value});
+                }
+                return key_of(static_cast<uint64_t>(column.value_at<int64_t>(row)));
+            default:
+                return key_of(static_cast<uint64_t>(column.value_at<int64_t>(row)));
+        }
+    }
+
+    void judge_unique(size_t count, int64_t base, const RecordBatch& out) {
+        for (Unique& unique : unique_) {
+            const Column& column = out.column(unique.column);
+            unique.keys.resize(count);
+            for (size_t r = 0; r < count; ++r) {
+                const int64_t row = base + static_cast<int64_t>(r);
+                // No value, or one that failed: no key.
+                unique.keys[r] = column.is_null(row) || failures_[r].column <= unique.column ? Key{}
+                                                                                             : key_at(column, row);
+            }
+        }
+        constexpr size_t kAhead = 16;
+        for (size_t r = 0; r < count; ++r) {
+            if (r + kAhead < count) {
+                for (const Unique& unique : unique_) unique.seen.prefetch(unique.keys[r + kAhead]);
+            }
+            for (const Unique& unique : unique_) {
+                if (failures_[r].column <= unique.column) break;
+                if (unique.keys[r].high != 0 && unique.seen.contains(unique.keys[r])) {
+                    failures_[r] = {unique.column, Broken::Unique};
+                    break;
+                }
+            }
+            if (failures_[r].column != kNoColumn) continue;
+            for (Unique& unique : unique_) {
+                if (unique.keys[r].high != 0) unique.seen.insert(unique.keys[r]);
+            }
+        }
+    }
+
+    Verdict verdict(const FieldValue* row, size_t field_count, const Failure& failure) {
+        const ColumnJudge& judge = judges_[failure.column];
+        std::string scratch;
+        const Text text = judge.text_of(row, field_count, nulls_, scratch);
+        Verdict verdict;
+        verdict.rule = broken_name(failure.broken);
+        verdict.column = judge.rule().name;
+        // People look for what stands in the file, before any transform.
+        verdict.value = cut_text(judge.raw_text(row, field_count), kValueBytesMax);
+        verdict.reason = judge.compiled().explain(failure.broken, text);
+        return verdict;
+    }
+
+    NullTexts nulls_;
+    size_t contract_columns_;
+    std::vector<ColumnJudge> judges_;  ///< of the contract's columns, then of the kept extra ones
+    std::vector<Unique> unique_;       ///< in the order of their columns
+    std::vector<Failure> failures_;
+    std::vector<uint8_t> keep_;
+    std::vector<FieldValue> row_;
+    std::vector<uint32_t> accepted_;
+    std::vector<RejectedRow> rejected_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Validator>> Validator::create(const Contract& contract, HeaderBinding binding) {
+    std::vector<CompiledRule> rules;
+    rules.reserve(contract.columns.size());
+    for (const ColumnRule& column : contract.columns) {
+        rules.push_back(PX_TRY(CompiledRule::compile(column)));
+    }
+    auto validator = std::make_unique<ColumnValidator>(std::move(rules), contract);
+    PX_TRY(validator->rebind(std::move(binding)));
+    return std::unique_ptr<Validator>(std::move(validator));
+}
+
+Result<void> parse_into(Column& column, std::string_view text) {
+    const columnar::DataType type = column.type();
+    Int128 value = 0;
+    bool good = false;
+    switch (type.id) {
+        case TypeId::String:
+            good = utf8_is_valid(text);
+            if (good) column.append_bytes(text);
+            break;
+        case TypeId::Float64: {
+            double number = 0;
+            good = parse_double(text, number);
+            if (good) column.append_double(number);
+            break;
+        }
+        default:
+            good = parse_as_integer(type, text, value);
+            if (!good) break;
+            if (type.id == TypeId::Bool) {
+                column.append_bool(value != 0);
+            } else if (type.id == TypeId::Date) {
+                column.append_int32(static_cast<int32_t>(value));
+            } else if (type.id == TypeId::Decimal && type.precision > 18) {
+                column.append_int128(value);
+            } else {
+                column.append_int64(static_cast<int64_t>(value));
+            }
+    }
+    if (!good) return fail(ErrorCode::InvalidArgument, explain(type, text));
+    return {};
+}
+
+void append_provenance(RecordBatch& out, std::string_view landed_key, const source::RecordBlock& block,
+                       const std::vector<uint32_t>& accepted) {
+    const size_t first = out.column_count() - std::size(kProvenanceColumns);
+    const auto count = static_cast<int64_t>(accepted.size());
+    const Column::BytesStretch keys = out.column(first).extend_bytes(count, accepted.size() * landed_key.size());
+    int64_t* const lines = out.column(first + 1).extend<int64_t>(count);
+    int64_t* const starts = out.column(first + 2).extend<int64_t>(count);
+    int64_t* const ends = out.column(first + 3).extend<int64_t>(count);
+    for (size_t i = 0; i < accepted.size(); ++i) {
+        if (!landed_key.empty()) {
+            std::memcpy(keys.bytes + i * landed_key.size(), landed_key.data(), landed_key.size());
+        }
+        keys.ends[i] = keys.base + static_cast<int64_t>((i + 1) * landed_key.size());
+        const source::RecordPosition& position = block.positions[accepted[i]];
+        lines[i] = position.line;
+        starts[i] = position.byte_start;
+        ends[i] = position.byte_end;
+    }
+}
+
+}  // namespace px::contract
