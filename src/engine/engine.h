@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,6 +61,11 @@ class Session {
     /// The Schema written is returned with the file's statistics.
     virtual Result<std::pair<columnar::Schema, columnar::ParquetFileInfo>> copy_to_parquet(
         const std::string& sql, const std::filesystem::path& path, const Deadline& deadline) = 0;
+    /// Runs trusted SQL and hands its rows over in batches, in the order of the query. The batch is only valid during the call;
+    /// its schema is that of the query. Memory: a batch at a time. Errors: also those of consume.
+    virtual Result<void> stream(const std::string& sql, const std::vector<std::string>& parameters,
+                                const std::function<Result<void>(const columnar::RecordBatch&)>& consume,
+                                const Deadline& deadline) = 0;
     /// From now on: no file but those of the tables added, no network, no attach, no settings, and query_untrusted only.
     virtual Result<void> lock_down() = 0;
     /// One read-only SELECT written by a user. Errors: InvalidArgument (not one SELECT, a forbidden function or name; the
