@@ -1,8 +1,8 @@
-// Port ObjectStore: named immutable or replaceable blobs under one container, as the lake, the landing
-// zone and the index need them. Adapters: local/ (a folder), memory/ (tests), azure/ (later).
-// Rank 2. Every method is thread-safe and blocking. Keys are relative, '/'-separated, without "." or ".." parts or
-// empty parts (InvalidArgument otherwise); bytes are opaque.
-// Errors of all methods: NotFound, Forbidden, ResourceExhausted (disk full), Unavailable, Internal.
+// Port ObjectStore: named immutable or replaceable blobs under one container, as the lake, the
+// landing zone and the index need them. Adapters: local/ (a folder), memory/ (tests), azure/
+// (later). Rank 2. Every method is thread-safe and blocking. Keys are relative, '/'-separated,
+// without "." or ".." parts or empty parts (InvalidArgument otherwise); bytes are opaque. Errors of
+// all methods: NotFound, Forbidden, ResourceExhausted (disk full), Unavailable, Internal.
 #pragma once
 
 #include <cstdint>
@@ -36,17 +36,18 @@ class ObjectStore {
     virtual Result<std::optional<ObjectMeta>> head(std::string_view key) const = 0;
     virtual Result<std::string> get(std::string_view key) const = 0;
     /// Exactly length bytes from offset; Corrupt if the object is shorter.
-    virtual Result<std::string> get_range(std::string_view key, int64_t offset, int64_t length) const = 0;
+    virtual Result<std::string> get_range(std::string_view key, int64_t offset,
+                                          int64_t length) const = 0;
     /// Atomic and durable create-or-replace: readers see the old bytes or the new ones.
     virtual Result<void> put(std::string_view key, std::string_view bytes) = 0;
-    /// Atomic and durable create. AlreadyExists if the key is there, whoever wrote it; exactly one of several
-    /// concurrent callers wins. This is the commit step of the lake.
+    /// Atomic and durable create. AlreadyExists if the key is there, whoever wrote it; exactly one
+    /// of several concurrent callers wins. This is the commit step of the lake.
     virtual Result<void> put_if_absent(std::string_view key, std::string_view bytes) = 0;
-    /// Stores a finished local file under key, atomic and durable, replacing what is there; the local file is consumed
-    /// (moved or deleted).
+    /// Stores a finished local file under key, atomic and durable, replacing what is there; the
+    /// local file is consumed (moved or deleted).
     virtual Result<void> put_file(std::string_view key, const std::filesystem::path& file) = 0;
-    /// All objects whose key starts with prefix, sorted by key (bytewise); keys <= start_after are left out.
-    /// Objects written while listing may be missing. An absent prefix is an empty list.
+    /// All objects whose key starts with prefix, sorted by key (bytewise); keys <= start_after are
+    /// left out. Objects written while listing may be missing. An absent prefix is an empty list.
     virtual Result<std::vector<ObjectMeta>> list(std::string_view prefix,
                                                  std::string_view start_after = {}) const = 0;
     /// Removing what is absent is Ok.
