@@ -45,11 +45,17 @@ fi
 no_network='temporary failure|could not resolve|name or service not known|connection refused|newconnectionerror|no route to host|network is unreachable|timed out|etimedout|enotfound|econnrefused|econnreset|eai_again|unable to connect|failed to fetch|max retries'
 
 step() { # title, hint, command...: its output goes to the log
-    local title=$1 hint=$2 started=$SECONDS from
+    local title=$1 hint=$2 started=$SECONDS from beat status=0
     shift 2
     say "$title ..."
     from=$(($(wc -c <"$log") + 1))
-    if ! "$@" >>"$log" 2>&1 </dev/null; then
+    # A sign of life every half minute, for as long as this process lives.
+    (while sleep 30 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do say "$title ... $((SECONDS - started)) s"; done) 9>&- &
+    beat=$!
+    "$@" >>"$log" 2>&1 </dev/null || status=$?
+    kill "$beat" 2>/dev/null || true
+    wait "$beat" 2>/dev/null || true
+    if [ "$status" != 0 ]; then
         if tail -c "+$from" "$log" | grep -qiE "$no_network"; then
             stop "$title failed: a package server can't be reached" "check the network and repeat the same command"
         fi
