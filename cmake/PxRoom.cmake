@@ -33,6 +33,7 @@ endfunction()
 
 function(px_flags target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+    -Wno-restrict  # g++ 12 reports std::string::operator+ itself (PR 105329)
     -fno-strict-aliasing $<$<BOOL:${PX_WERROR}>:-Werror> $<$<CONFIG:Release>:-g1>)
   if(PX_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=${PX_SANITIZE} -fno-omit-frame-pointer -O1)

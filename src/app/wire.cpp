@@ -67,7 +67,7 @@ Result<std::unique_ptr<App>> App::create(Config config, Environment environment)
     app->vectors_ = PX_TRY(index::open_embedded_store(*app->index_store_, embedded));
     engine::LocalEngineOptions local;
     local.memory_limit_mb = app->config_.engine_memory_mb;
-    local.thread_count = app->config_.thread_count();
+    local.thread_count = static_cast<int>(app->config_.thread_count());
     local.temp_directory = app->config_.work_folder() / "spill";
     app->engine_ = PX_TRY(engine::open_local_engine(local));
     return app;
@@ -126,6 +126,12 @@ pipeline::RunServices App::run_services() {
             config_.work_folder(),
             config_.thread_count(),
             step_observer(environment_),
+            [this]() -> Result<void> {
+                for (store::ObjectStore* container : {landing_.get(), lake_.get(), index_store_.get()}) {
+                    if (PX_TRY(container->ensure_container())) log::info("store.created", {{"url", container->url()}});
+                }
+                return {};
+            },
             [this](catalog::OpenMode mode) { return open_catalog(mode); },
             [this] { return encoder(); },
             [this](const std::string& text) -> Result<pipeline::Definition> {

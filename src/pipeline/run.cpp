@@ -715,10 +715,7 @@ class RunExecution {
         commit.app_version = PX_TRY(run_sequence(run.id));
         commit.info.operation = base ? "WRITE" : "CREATE TABLE AS SELECT";
         commit.info.run_id = run.id.value;
-        const lake::TableVersion version = PX_TRY(delta_table.commit(base, commit));
-        log::info("lake.commit", {{"table", change.table}, {"version", version.value}, {"added", commit.add.size()},
-                                  {"removed", commit.remove.size()}});
-        return version;
+        return delta_table.commit(base, commit);
     }
 
     static Result<int64_t> run_sequence(const catalog::RunId& id) {
@@ -869,8 +866,7 @@ Result<RunReport> run(const RunServices& services, const RunRequest& request, co
         execution.fill_source_reports();
         return done(execution.report());
     }
-    PX_TRY(services.landing.ensure_container());
-    PX_TRY(services.lake.ensure_container());
+    PX_TRY(services.ensure_containers());
     catalog = PX_TRY(services.open_catalog(catalog::OpenMode::ReadWrite));
     const catalog::Run begun = PX_TRY(catalog->begin_run(request.ds, services.definition.text,
                                                          looked ? execution.input_fingerprint() : std::string()));

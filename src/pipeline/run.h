@@ -34,6 +34,8 @@ struct RunServices {
     std::filesystem::path work_folder;  ///< local: lock, scratch files
     size_t thread_count = 1;
     StepObserver step;
+    /// Creates the containers of landing zone, lake and index that are missing.
+    std::function<Result<void>()> ensure_containers;
     /// Opens the catalog; read-only fails with NotFound before the first run.
     std::function<Result<std::unique_ptr<catalog::Catalog>>(catalog::OpenMode)> open_catalog;
     /// Loads the encoder, once; only called when a source has text.

@@ -240,7 +240,7 @@ Result<ChunkDelta> prepare_chunks(const TextServices& services, const std::vecto
             }
             const std::unordered_set<std::string>& old = change.replaces_all ? all_old : partition_old;
             if (has_text) {
-                const std::string table = fmt::format("px_rows_{}", number++);
+                const std::string table = fmt::format("staged_rows_{}", number++);
                 PX_TRY(session->add_table(
                     PX_TRY(staged_source(table, change.source, change.schema, files, services.target.store))));
                 PartitionChunker chunker(services, *source, ds, old, delta);
@@ -405,7 +405,7 @@ Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta
             file.add.size_bytes = known->size_bytes;
             file.add.stats_json = fmt::format("{{\"numRecords\":{}}}", file.row_count);
             const engine::TableSource table =
-                PX_TRY(staged_source("px_vectors", std::string(kEmbeddingsTable), embeddings_schema(), {file},
+                PX_TRY(staged_source("staged_vectors", std::string(kEmbeddingsTable), embeddings_schema(), {file},
                                      services.target.store));
             std::unordered_set<std::string> read;
             PX_TRY(read_vectors(services, table, encoder.model_id(), group, &vectors, read, deadline));
@@ -450,7 +450,7 @@ Result<std::vector<catalog::Publication::Partition>> prepare_documents(
             one.ds = ds;
             std::vector<catalog::DocumentRow>& rows = change.replaces_all ? whole.documents : one.documents;
             if (has_text) {
-                const std::string table = fmt::format("px_documents_{}", number++);
+                const std::string table = fmt::format("staged_documents_{}", number++);
                 PX_TRY(session->add_table(
                     PX_TRY(staged_source(table, change.source, change.schema, files, services.target.store))));
                 const bool documents = source->kind == SourceKind::Documents;

@@ -251,7 +251,8 @@ Result<int> embed_lines(CommandContext& context, const AskOptions& options) {
             }
             out += "{\"id\":" + json::serialize(ids[i]) + ",\"vector\":[";
             for (size_t d = 0; d < encoder->width(); ++d) {
-                fmt::format_to(std::back_inserter(out), d == 0 ? "{}" : ",{}", row[d]);
+                if (d > 0) out += ',';
+                fmt::format_to(std::back_inserter(out), "{}", row[d]);
             }
             out += "]}\n";
         }
