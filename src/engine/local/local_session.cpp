@@ -64,8 +64,6 @@ Result<std::unique_ptr<Session>> LocalSession::open(const LocalEngineOptions& op
     std::map<std::string, std::string> settings = {
         {"threads", std::to_string(threads)},
         {"memory_limit", fmt::format("{}MiB", options.memory_limit_mb)},
-        {"temp_directory", options.temp_directory.string()},
-        {"max_temp_directory_size", fmt::format("{}MiB", options.max_temp_mb)},
         {"autoinstall_known_extensions", "false"},
         {"autoload_known_extensions", "false"},
         {"allow_community_extensions", "false"},
@@ -74,8 +72,12 @@ Result<std::unique_ptr<Session>> LocalSession::open(const LocalEngineOptions& op
     };
     duckdb::Database database = PX_TRY(duckdb::Database::open("", settings));
     duckdb::Connection connection = PX_TRY(database.connect());
-    PX_TRY(connection.execute(
-        "SET TimeZone = 'UTC'; SET Calendar = 'gregorian'; SET enable_progress_bar = false"));
+    // The limit of the temporary space holds only when it is set after the folder, on an open
+    // database.
+    PX_TRY(connection.execute(fmt::format(
+        "SET temp_directory = {}; SET max_temp_directory_size = '{}MiB'; SET TimeZone = 'UTC'; "
+        "SET Calendar = 'gregorian'; SET enable_progress_bar = false",
+        quote_literal(options.temp_directory.string()), options.max_temp_mb)));
     return std::unique_ptr<Session>(
         new LocalSession(std::move(filled), std::move(database), std::move(connection)));
 }
