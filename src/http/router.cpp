@@ -52,48 +52,40 @@ std::optional<std::string> match_segments(const std::vector<std::string>& patter
 
 }  // namespace
 
-void Router::add(std::string method, std::string pattern, RouteHandler handler) {
-    auto segments = split_path(pattern);
-    routes_.push_back(
-        {std::move(method), std::move(pattern), std::move(segments), std::move(handler)});
+size_t Router::add(std::string method, std::string pattern) {
+    routes_.push_back({std::move(method), split_path(pattern)});
+    return routes_.size() - 1;
 }
 
 Router::Match Router::match(std::string_view method, std::string_view path) const {
     if (!path.starts_with('/')) return {};
     const auto segments = split_path(path);
     std::string best_rank;
-    std::vector<std::pair<const Route*, PathParameters>> best;
-    for (const Route& route : routes_) {
+    std::vector<std::pair<size_t, PathParameters>> best;
+    for (size_t i = 0; i < routes_.size(); ++i) {
         PathParameters parameters;
-        const auto rank = match_segments(route.segments, segments, parameters);
+        const auto rank = match_segments(routes_[i].segments, segments, parameters);
         if (!rank || (!best.empty() && *rank < best_rank)) continue;
-        if (best.empty() || *rank > best_rank) best.clear();
+        if (!best.empty() && *rank > best_rank) best.clear();
         best_rank = *rank;
-        best.emplace_back(&route, std::move(parameters));
+        best.emplace_back(i, std::move(parameters));
     }
     Match match;
     if (best.empty()) return match;
-    match.pattern = best[0].first->pattern;
+    match.kind = method == "OPTIONS" ? Match::Kind::Options : Match::Kind::NoMethod;
     for (auto& [route, parameters] : best) {
+        const std::string& takes = routes_[route].method;
         if (!match.allow.empty()) match.allow += ", ";
-        match.allow += route->method == "GET" ? "GET, HEAD" : route->method;
-        const bool takes = route->method == method || (method == "HEAD" && route->method == "GET");
-        if (takes && match.handler == nullptr) {
-            match.handler = &route->handler;
+        match.allow += takes == "GET" ? "GET, HEAD" : takes;
+        const bool fits = takes == method || (method == "HEAD" && takes == "GET");
+        if (fits && match.kind != Match::Kind::Found) {
+            match.kind = Match::Kind::Found;
+            match.route = route;
             match.parameters = std::move(parameters);
         }
     }
     match.allow += ", OPTIONS";
-    match.kind = match.handler != nullptr ? Match::Kind::Found
-                 : method == "OPTIONS"    ? Match::Kind::Options
-                                          : Match::Kind::NoMethod;
     return match;
-}
-
-std::vector<Router::RouteName> Router::routes() const {
-    std::vector<RouteName> names;
-    for (const Route& route : routes_) names.push_back({route.method, route.pattern});
-    return names;
 }
 
 }  // namespace px::http

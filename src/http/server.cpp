@@ -324,7 +324,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
     /// Waits for a byte of the next request. false: the client has gone, or was idle for too long.
     asio::awaitable<bool> first_bytes() {
-        if (draining_ && requests_begun_ > 0) co_return false;
+        if (draining_) co_return false;
         idle_ = true;
         arm(requests_begun_++ == 0 ? shared_.options.header_timeout : shared_.options.idle_timeout);
         if (!watching_ && !peer_closed_ && buffer_.size() == 0) watch();
