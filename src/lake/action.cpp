@@ -188,7 +188,8 @@ Result<RemoveAction> parse_remove(const json::object& object) {
 Result<Metadata> parse_metadata(const json::object& object) {
     Metadata metadata;
     metadata.id = PX_TRY(optional_text(object, "id")).value_or(std::string());
-    metadata.schema_string = PX_TRY(required_text(object, "schemaString"));
+    // Some tables are made without a schema and get it with a later version.
+    metadata.schema_string = PX_TRY(optional_text(object, "schemaString")).value_or(std::string());
     metadata.partition_columns =
         PX_TRY(optional_texts(object, "partitionColumns")).value_or(std::vector<std::string>());
     metadata.configuration = PX_TRY(text_map(object, "configuration"));

@@ -79,7 +79,7 @@ TEST(LogEntry, DamageIsCorruptWithItsLine) {
         {"{\"add\":{\"path\":\"a\",\"partitionValues\":{\"x\":1}}}", "partition column 'x'"},
         {"{\"remove\":{}}", "'path' is missing"},
         {"{\"txn\":{\"appId\":\"a\"}}", "lacks its version"},
-        {"{\"metaData\":{\"id\":\"a\"}}", "'schemaString' is missing"},
+        {"{\"metaData\":{\"schemaString\":{}}}", "'schemaString' is not a string"},
         {"{\"protocol\":{\"minReaderVersion\":1}}", "lacks its versions"},
         {"{\"protocol\":{\"minReaderVersion\":1,\"minWriterVersion\":1,\"readerFeatures\":[1]}}",
          "'readerFeatures'"},

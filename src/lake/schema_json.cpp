@@ -136,6 +136,7 @@ std::string folded(std::string_view name) {
 }  // namespace
 
 Result<Schema> parse_schema(std::string_view schema_string) {
+    if (schema_string.empty()) return corrupt("is missing");
     const json::value value = PX_TRY(parse_json(schema_string));
     const json::array* const fields = fields_of(value);
     if (fields == nullptr) return corrupt("is not a struct type");
