@@ -62,6 +62,38 @@ void append_bits(std::vector<uint8_t>& to, size_t to_count, const uint8_t* from,
     to.resize((to_count + count + 7) / 8);
 }
 
+/// True if Snappy gains nothing on samples of a page: packed and random values. out: room for a compressed sample.
+bool is_dense(std::string_view body, char* out) {
+    constexpr size_t kSample = 4096;
+    if (body.size() < 8 * kSample) return false;
+    size_t compressed = 0;
+    for (const size_t at : {body.size() / 4, body.size() / 2, body.size() / 4 * 3}) {
+        size_t size = 0;
+        snappy::RawCompress(body.data() + at, kSample, out, &size);
+        compressed += size;
+    }
+    return compressed * 100 > 3 * kSample * 97;
+}
+
+/// A Snappy stream that is one literal: what Snappy would come to, without the search for repeats.
+/// Source: google/snappy, format_description.txt.
+size_t store_as_literals(std::string_view first, std::string_view second, char* out) {
+    const size_t size = first.size() + second.size();
+    char* to = out;
+    for (size_t rest = size;; rest >>= 7) {
+        *to++ = static_cast<char>(rest >= 0x80 ? rest | 0x80 : rest);
+        if (rest < 0x80) break;
+    }
+    *to++ = static_cast<char>(63 << 2);  // a literal whose length, less one, stands in four bytes
+    const auto length = static_cast<uint32_t>(size - 1);
+    std::memcpy(to, &length, 4);
+    to += 4;
+    if (!first.empty()) std::memcpy(to, first.data(), first.size());
+    to += first.size();
+    std::memcpy(to, second.data(), second.size());
+    return static_cast<size_t>(to - out) + second.size();
+}
+
 /// Copies a value; the 16 bytes behind both ends are readable and writable when short_copies.
 inline void copy_value(char* to, const char* from, size_t size, bool short_copies) {
     if (short_copies && size <= 16) {
@@ -69,6 +101,23 @@ inline void copy_value(char* to, const char* from, size_t size, bool short_copie
     } else if (size != 0) {
         std::memcpy(to, from, size);
     }
+}
+
+/// Short texts are compared without a call.
+inline bool same_bytes(const char* a, const char* b, size_t size) {
+    const auto same = [&](size_t at, auto word) {
+        auto other = word;
+        std::memcpy(&word, a + at, sizeof word);
+        std::memcpy(&other, b + at, sizeof word);
+        return word == other;
+    };
+    if (size > 16) return std::memcmp(a, b, size) == 0;
+    if (size >= 8) return same(0, uint64_t{}) && same(size - 8, uint64_t{});
+    if (size >= 4) return same(0, uint32_t{}) && same(size - 4, uint32_t{});
+    for (size_t i = 0; i < size; ++i) {
+        if (a[i] != b[i]) return false;
+    }
+    return true;
 }
 
 void store_32(char* to, size_t value) {
@@ -134,22 +183,22 @@ void TextDictionary::grow() {
     const size_t mask = larger.size() - 1;
     for (const Slot& slot : slots_) {
         if (slot.index_plus_1 == 0) continue;
-        const std::string_view value = at(slot.index_plus_1 - 1);
-        size_t place = hash_bytes(value.data(), value.size()) & mask;
+        size_t place = hash_bytes(bytes_.data() + slot.offset, slot.size) & mask;
         while (larger[place].index_plus_1 != 0) place = (place + 1) & mask;
         larger[place] = slot;
     }
     slots_ = std::move(larger);
 }
 
-uint32_t TextDictionary::find_or_add(std::string_view value, size_t limit) {
-    const uint64_t hash = hash_bytes(value.data(), value.size());
+uint32_t TextDictionary::find_or_add(std::string_view value, uint64_t hash, size_t limit) {
     const auto tag = static_cast<uint32_t>(hash >> 32);
     size_t mask = slots_.size() - 1;
     size_t place = hash & mask;
     while (slots_[place].index_plus_1 != 0) {
-        if (slots_[place].tag == tag && at(slots_[place].index_plus_1 - 1) == value) {
-            return slots_[place].index_plus_1 - 1;
+        const Slot& slot = slots_[place];
+        if (slot.tag == tag && slot.size == value.size() &&
+            same_bytes(bytes_.data() + slot.offset, value.data(), value.size())) {
+            return slot.index_plus_1 - 1;
         }
         place = (place + 1) & mask;
     }
@@ -161,8 +210,9 @@ uint32_t TextDictionary::find_or_add(std::string_view value, size_t limit) {
         while (slots_[place].index_plus_1 != 0) place = (place + 1) & mask;
     }
     const auto index = static_cast<uint32_t>(starts_.size());
-    slots_[place] = {tag, index + 1};
-    starts_.push_back(bytes_.size());
+    const auto start = static_cast<uint32_t>(bytes_.size());
+    slots_[place] = {tag, index + 1, start + 4, static_cast<uint32_t>(value.size())};
+    starts_.push_back(start);
     bytes_.append_value(static_cast<uint32_t>(value.size()));
     bytes_.append(value);
     return index;
@@ -416,23 +466,47 @@ int64_t ColumnChunkWriter::append_text_indices(const Column& column, int64_t beg
     page_indices_.resize(before + static_cast<size_t>(end - begin));
     uint32_t* to = page_indices_.data() + before;
     const auto limit = static_cast<size_t>(options_.dictionary_bytes);
-    uint32_t index = 0;
-    std::string_view last;
-    bool have_last = false;
+    // Looked up in groups, so that the memory of a large dictionary is waited for once a group.
+    constexpr size_t kGroup = 32;
+    struct Pending {
+        int64_t row;
+        const char* bytes;
+        size_t size;
+        uint64_t hash;
+    };
+    Pending group[kGroup];
+    const bool have_nulls = column.null_count() != 0;
+    const char* last = nullptr;
+    size_t last_size = 0;
+    uint64_t last_hash = 0;
     int64_t row = begin;
     size_t plain_bytes = 0;
-    for (; row < end; ++row) {
-        if (column.is_null(row)) continue;
-        const std::string_view value(data + offsets[row],
-                                     static_cast<size_t>(offsets[row + 1] - offsets[row]));
-        if (!have_last || value != last) {
-            index = texts_.find_or_add(value, limit);
-            if (index == TextDictionary::kFull) break;
-            last = value;
-            have_last = true;
+    bool full = false;
+    while (row < end && !full) {
+        size_t count = 0;
+        for (; row < end && count < kGroup; ++row) {
+            if (have_nulls && column.is_null(row)) continue;
+            const char* bytes = data + offsets[row];
+            const auto size = static_cast<size_t>(offsets[row + 1] - offsets[row]);
+            if (last == nullptr || size != last_size || !same_bytes(bytes, last, size)) {
+                last = bytes;
+                last_size = size;
+                last_hash = hash_bytes(bytes, size);
+                texts_.prefetch_slot(last_hash);
+            }
+            group[count++] = {row, bytes, size, last_hash};
         }
-        *to++ = index;
-        plain_bytes += 4 + value.size();
+        for (size_t i = 0; i < count; ++i) texts_.prefetch_text(group[i].hash);
+        for (size_t i = 0; i < count; ++i) {
+            const uint32_t index = texts_.find_or_add({group[i].bytes, group[i].size}, group[i].hash, limit);
+            if (index == TextDictionary::kFull) {
+                row = group[i].row;
+                full = true;
+                break;
+            }
+            *to++ = index;
+            plain_bytes += 4 + group[i].size;
+        }
     }
     const auto taken = static_cast<size_t>(to - page_indices_.data()) - before;
     page_indices_.resize(before + taken);
@@ -547,7 +621,9 @@ void ColumnChunkWriter::emit(ByteBuffer& to, PageKind kind, std::string_view lev
     if (options_.snappy) {
         scratch_.clear();
         char* out = scratch_.prepare(snappy::MaxCompressedLength(plain_size));
-        if (levels.empty()) {
+        if (kind == PageKind::Data && is_dense(body, out)) {
+            stored_size = store_as_literals(levels, body, out);
+        } else if (levels.empty()) {
             snappy::RawCompress(body.data(), body.size(), out, &stored_size);
         } else {
             TwoParts parts(levels, body);

@@ -40,7 +40,13 @@ class TextDictionary {
     static constexpr uint32_t kFull = ~uint32_t{0};
     void clear();
     /// Index of the value, added if it is new; kFull if it would make the dictionary larger than limit bytes.
-    uint32_t find_or_add(std::string_view value, size_t limit);
+    uint32_t find_or_add(std::string_view value, uint64_t hash, size_t limit);
+    /// Brings a slot near; then the text it stands for.
+    void prefetch_slot(uint64_t hash) const { __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]); }
+    void prefetch_text(uint64_t hash) const {
+        const Slot& slot = slots_[hash & (slots_.size() - 1)];
+        if (slot.index_plus_1 != 0) __builtin_prefetch(bytes_.data() + slot.offset);
+    }
     std::string_view at(uint32_t index) const;
     uint32_t size() const { return static_cast<uint32_t>(starts_.size()); }
     size_t size_bytes() const { return bytes_.size(); }
@@ -52,10 +58,12 @@ class TextDictionary {
     struct Slot {
         uint32_t tag = 0;
         uint32_t index_plus_1 = 0;
+        uint32_t offset = 0;  ///< of the text behind its length
+        uint32_t size = 0;
     };
     void grow();
     std::vector<Slot> slots_;
-    std::vector<size_t> starts_;
+    std::vector<uint32_t> starts_;
     ByteBuffer bytes_;
 };
 

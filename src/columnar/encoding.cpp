@@ -104,24 +104,6 @@ void append_delta_of(ByteBuffer& out, const T* values, size_t count) {
     }
 }
 
-uint64_t load_64(const char* from) {
-    uint64_t word;
-    std::memcpy(&word, from, 8);
-    return word;
-}
-
-uint64_t load_32(const char* from) {
-    uint32_t word;
-    std::memcpy(&word, from, 4);
-    return word;
-}
-
-/// Folds the 128-bit product of two words.
-uint64_t fold(uint64_t a, uint64_t b) {
-    const UInt128 product = static_cast<UInt128>(a) * b;
-    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
-
 }  // namespace
 
 void pack_32(const uint64_t* values, unsigned width, char* out) { kPackers64[width](values, out); }
@@ -186,31 +168,6 @@ void append_delta(ByteBuffer& out, const int64_t* values, size_t count) {
 }
 void append_delta(ByteBuffer& out, const int32_t* values, size_t count) {
     append_delta_of(out, values, count);
-}
-
-uint64_t hash_bytes(const char* bytes, size_t size) {
-    constexpr uint64_t kA = 0xD6E8FEB86659FD93ULL;
-    constexpr uint64_t kB = 0xA0761D6478BD642FULL;
-    uint64_t state = fold(static_cast<uint64_t>(size) ^ kA, kB);
-    while (size > 16) {
-        state = fold(load_64(bytes) ^ kA ^ state, load_64(bytes + 8) ^ kB);
-        bytes += 16;
-        size -= 16;
-    }
-    uint64_t low = 0;
-    uint64_t high = 0;
-    if (size >= 8) {
-        low = load_64(bytes);
-        high = load_64(bytes + size - 8);
-    } else if (size >= 4) {
-        low = load_32(bytes);
-        high = load_32(bytes + size - 4);
-    } else if (size > 0) {
-        low = static_cast<uint64_t>(static_cast<unsigned char>(bytes[0])) |
-              static_cast<uint64_t>(static_cast<unsigned char>(bytes[size / 2])) << 8 |
-              static_cast<uint64_t>(static_cast<unsigned char>(bytes[size - 1])) << 16;
-    }
-    return fold(low ^ kA ^ state, high ^ kB ^ state);
 }
 
 }  // namespace px::columnar

@@ -112,13 +112,16 @@ class ColumnJudge {
                 judge_texts(column, rows.count, out, failures);
                 break;
             case TypeId::Int64:
-                judge_values<int64_t>(column, rows.count, out, failures, parse_integer);
+                judge_values<int64_t>(column, rows.count, out, failures,
+                                      [](Text text, int64_t& value) { return parse_integer(text, value); });
                 break;
             case TypeId::Timestamp:
-                judge_values<int64_t>(column, rows.count, out, failures, parse_timestamp);
+                judge_values<int64_t>(column, rows.count, out, failures,
+                                      [](Text text, int64_t& value) { return parse_timestamp(text, value); });
                 break;
             case TypeId::Date:
-                judge_values<int32_t>(column, rows.count, out, failures, parse_day);
+                judge_values<int32_t>(column, rows.count, out, failures,
+                                      [](Text text, int32_t& value) { return parse_day(text, value); });
                 break;
             case TypeId::Float64:
                 judge_values<double>(column, rows.count, out, failures, parse_double);
@@ -385,21 +388,21 @@ class ColumnValidator final : public Validator {
             case TypeId::String:
                 return key_of(column.bytes_at(row));
             case TypeId::Bool:
-                return key_of(uint64_t{column.value_at<uint8_t>(row)});
+                return key_of(int64_t{column.value_at<uint8_t>(row)});
             case TypeId::Date:
-                return key_of(static_cast<uint64_t>(column.value_at<int32_t>(row)));
+                return key_of(int64_t{column.value_at<int32_t>(row)});
             case TypeId::Float64: {
                 const auto value = column.value_at<double>(row);
-                return key_of(std::bit_cast<uint64_t>(value == 0 ? 0.0 : value));
+                return key_of(std::bit_cast<int64_t>(value == 0 ? 0.0 : value));
             }
             case TypeId::Decimal:
                 if (column.type().precision > 18) {
                     const auto value = column.value_at<Int128>(row);
-                    return key_of({reinterpret_cast<const char*>(&value), sizeof value});
+                    return key_of(std::string_view(reinterpret_cast<const char*>(&value), sizeof value));
                 }
-                return key_of(static_cast<uint64_t>(column.value_at<int64_t>(row)));
+                return key_of(column.value_at<int64_t>(row));
             default:
-                return key_of(static_cast<uint64_t>(column.value_at<int64_t>(row)));
+                return key_of(column.value_at<int64_t>(row));
         }
     }
 
@@ -419,16 +422,23 @@ class ColumnValidator final : public Validator {
             if (r + kAhead < count) {
                 for (const Unique& unique : unique_) unique.seen.prefetch(unique.keys[r + kAhead]);
             }
+            if (unique_.size() == 1 && failures_[r].column == kNoColumn) {
+                Unique& unique = unique_.front();
+                if (unique.keys[r].low != 0 && !unique.seen.insert(unique.keys[r])) {
+                    failures_[r] = {unique.column, Broken::Unique};
+                }
+                continue;
+            }
             for (const Unique& unique : unique_) {
                 if (failures_[r].column <= unique.column) break;
-                if (unique.keys[r].high != 0 && unique.seen.contains(unique.keys[r])) {
+                if (unique.keys[r].low != 0 && unique.seen.contains(unique.keys[r])) {
                     failures_[r] = {unique.column, Broken::Unique};
                     break;
                 }
             }
             if (failures_[r].column != kNoColumn) continue;
             for (Unique& unique : unique_) {
-                if (unique.keys[r].high != 0) unique.seen.insert(unique.keys[r]);
+                if (unique.keys[r].low != 0) unique.seen.insert(unique.keys[r]);
             }
         }
     }

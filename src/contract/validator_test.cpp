@@ -281,16 +281,25 @@ TEST(KeySet, KnowsExactlyWhatWasInserted) {
         ASSERT_EQ(set.insert(key_of(text)), model.insert(text).second) << text;
     }
     EXPECT_EQ(set.size(), model.size());
-    EXPECT_LE(set.size_bytes(), model.size() * 32 + 64 * 64 * 16);
+    EXPECT_LE(set.size_bytes(), model.size() * 32 + (64 * 64 + 4096) * 16);
 }
 
-TEST(KeySet, ManyNumbersTakeAtMost32BytesEach) {
-    KeySet set;
-    for (uint64_t i = 0; i < 300'000; ++i) ASSERT_TRUE(set.insert(key_of(i)));
-    for (uint64_t i = 0; i < 300'000; ++i) ASSERT_FALSE(set.insert(key_of(i)));
-    EXPECT_TRUE(set.insert(key_of(std::string_view())));
-    EXPECT_FALSE(set.insert(key_of(std::string_view())));
-    EXPECT_LE(set.size_bytes(), 300'001U * 32);
+TEST(KeySet, RisingNumbersTakeSixteenBytesEachAndOthersAtMost32) {
+    KeySet rising;
+    for (int64_t i = -100'000; i < 200'000; ++i) ASSERT_TRUE(rising.insert(key_of(2 * i)));
+    for (int64_t i = -100'000; i < 200'000; ++i) {
+        ASSERT_FALSE(rising.insert(key_of(2 * i)));
+        ASSERT_TRUE(rising.contains(key_of(2 * i)));
+        ASSERT_FALSE(rising.contains(key_of(2 * i + 1)));
+    }
+    EXPECT_LE(rising.size_bytes(), 300'000U * 16 + 4096 * 16);
+    KeySet falling;
+    for (int64_t i = 300'000; i > 0; --i) ASSERT_TRUE(falling.insert(key_of(i)));
+    for (int64_t i = 300'000; i > 0; --i) ASSERT_FALSE(falling.insert(key_of(i)));
+    EXPECT_EQ(falling.size(), 300'000U);
+    EXPECT_LE(falling.size_bytes(), 300'000U * 32 + 4096 * 16);
+    EXPECT_TRUE(falling.insert(key_of(std::numeric_limits<int64_t>::min())));
+    EXPECT_FALSE(falling.insert(key_of(std::numeric_limits<int64_t>::min())));
 }
 
 TEST(ParseInto, SurvivesMutatedTexts) {

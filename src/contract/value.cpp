@@ -14,98 +14,11 @@ namespace px::contract {
 
 using columnar::DataType;
 using columnar::TypeId;
-using columnar::UInt128;
 
 namespace {
 
-bool is_digit(char c) { return static_cast<unsigned char>(c - '0') < 10; }
-
-uint64_t load_64(const char* from) {
-    uint64_t word;
-    std::memcpy(&word, from, 8);
-    return word;
-}
-
-/// True if the eight characters of a little-endian word are digits.
-bool eight_digits(uint64_t word) {
-    return ((word & 0xF0F0F0F0F0F0F0F0ULL) |
-            (((word + 0x0606060606060606ULL) & 0xF0F0F0F0F0F0F0F0ULL) >> 4)) ==
-           0x3333333333333333ULL;
-}
-
-uint64_t eight_digits_value(uint64_t word) {
-    word -= 0x3030303030303030ULL;
-    word = word * 10 + (word >> 8);  // pairs in every other byte
-    word = ((word & 0x000000FF000000FFULL) * 0x000F424000000064ULL +
-            ((word >> 16) & 0x000000FF000000FFULL) * 0x0000271000000001ULL) >>
-           32;
-    return word;
-}
-
-/// Removes a sign; true if it was minus.
-bool take_sign(std::string_view& text) {
-    if (text.empty() || (text[0] != '-' && text[0] != '+')) return false;
-    const bool negative = text[0] == '-';
-    text.remove_prefix(1);
-    return negative;
-}
-
-/// Two digits, or -1.
-int two_digits(const char* from) {
-    const auto tens = static_cast<unsigned>(static_cast<unsigned char>(from[0])) - '0';
-    const auto ones = static_cast<unsigned>(static_cast<unsigned char>(from[1])) - '0';
-    return tens > 9 || ones > 9 ? -1 : static_cast<int>(tens * 10 + ones);
-}
-
-constexpr uint8_t kMonthDays[13] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-
-/// YYYY-MM-DD at ten characters.
-bool parse_ten(const char* text, int32_t& days) {
-    const int century = two_digits(text);
-    const int rest = two_digits(text + 2);
-    const int month = two_digits(text + 5);
-    const int day = two_digits(text + 8);
-    if ((century | rest | month | day) < 0 || text[4] != '-' || text[7] != '-') return false;
-    const int year = century * 100 + rest;
-    if (year < 1 || month < 1 || month > 12 || day < 1) return false;
-    const bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    const int last = month == 2 && leap ? 29 : kMonthDays[month];
-    if (day > last) return false;
-    days = days_from_civil(year, month, day);
-    return true;
-}
-
-template <class Unsigned, class Signed>
-bool parse_decimal_as(std::string_view text, int precision, int scale, Signed& value) {
-    const bool negative = take_sign(text);
-    const char* at = text.data();
-    const char* const end = at + text.size();
-    const char* const start = at;
-    Unsigned number = 0;
-    while (at < end && *at == '0') ++at;
-    const char* const integer_end = at + std::min<ptrdiff_t>(end - at, precision - scale);
-    while (at < integer_end && is_digit(*at)) number = number * 10 + static_cast<unsigned>(*at++ - '0');
-    bool any = at != start;
-    int fraction = 0;
-    if (at < end) {
-        if (*at != '.') return false;  // a character that is no digit, or one digit too many
-        ++at;
-        const char* const fraction_begin = at;
-        const char* const fraction_end = at + std::min<ptrdiff_t>(end - at, scale);
-        while (at < fraction_end && is_digit(*at)) {
-            number = number * 10 + static_cast<unsigned>(*at++ - '0');
-        }
-        fraction = static_cast<int>(at - fraction_begin);
-        while (at < end && *at == '0') ++at;  // zeros beyond the scale change nothing
-        if (at != end) return false;
-        any = any || at != fraction_begin;
-    }
-    if (!any) return false;
-    for (; fraction < scale; ++fraction) number *= 10;
-    const auto magnitude = static_cast<Signed>(number);
-    value = negative ? -magnitude : magnitude;
-    return true;
-}
+using parse_detail::is_digit;
+using parse_detail::take_sign;
 
 bool equals_folded(std::string_view text, std::string_view lower) {
     if (text.size() != lower.size()) return false;
@@ -166,36 +79,6 @@ std::string explain_number(std::string_view what, std::string_view text) {
 
 }  // namespace
 
-bool parse_integer(std::string_view text, int64_t& value) {
-    const bool negative = take_sign(text);
-    if (text.empty()) return false;
-    uint64_t number = 0;
-    if (text.size() <= 18) {
-        const char* at = text.data();
-        size_t left = text.size();
-        for (; left >= 8; left -= 8, at += 8) {
-            const uint64_t word = load_64(at);
-            if (!eight_digits(word)) return false;
-            number = number * 100'000'000 + eight_digits_value(word);
-        }
-        for (; left > 0; --left, ++at) {
-            const auto digit = static_cast<unsigned>(static_cast<unsigned char>(*at)) - '0';
-            if (digit > 9) return false;
-            number = number * 10 + digit;
-        }
-    } else {
-        const uint64_t limit = static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) + negative;
-        for (const char c : text) {
-            if (!is_digit(c)) return false;
-            const auto digit = static_cast<unsigned>(c - '0');
-            if (number > (limit - digit) / 10) return false;
-            number = number * 10 + digit;
-        }
-    }
-    value = static_cast<int64_t>(negative ? 0 - number : number);
-    return true;
-}
-
 bool parse_double(std::string_view text, double& value) {
     std::string_view digits = text;
     take_sign(digits);
@@ -240,75 +123,6 @@ bool parse_boolean(std::string_view text, bool& value) {
         return true;
     }
     return false;
-}
-
-bool parse_day(std::string_view text, int32_t& value) {
-    return text.size() == 10 && parse_ten(text.data(), value);
-}
-
-bool parse_timestamp(std::string_view text, int64_t& value) {
-    constexpr int64_t kSecond = 1'000'000;
-    constexpr int64_t kMinute = 60 * kSecond;
-    constexpr int64_t kHour = 60 * kMinute;
-    constexpr int64_t kDay = 24 * kHour;
-    int32_t days = 0;
-    if (text.size() < 10 || !parse_ten(text.data(), days)) return false;
-    int64_t micros = days * kDay;
-    text.remove_prefix(10);
-    if (text.empty()) {
-        value = micros;
-        return true;
-    }
-    if ((text[0] != 'T' && text[0] != ' ') || text.size() < 6 || text[3] != ':') return false;
-    const int hour = two_digits(text.data() + 1);
-    const int minute = two_digits(text.data() + 4);
-    if (hour < 0 || hour > 23 || minute < 0 || minute > 59) return false;
-    micros += hour * kHour + minute * kMinute;
-    text.remove_prefix(6);
-    if (!text.empty() && text[0] == ':') {
-        if (text.size() < 3) return false;
-        const int second = two_digits(text.data() + 1);
-        if (second < 0 || second > 59) return false;
-        micros += second * kSecond;
-        text.remove_prefix(3);
-        if (!text.empty() && text[0] == '.') {
-            int64_t unit = kSecond / 10;
-            size_t at = 1;
-            for (; at < text.size() && is_digit(text[at]); ++at) {
-                if (unit == 0) return false;  // a seventh digit
-                micros += (text[at] - '0') * unit;
-                unit /= 10;
-            }
-            if (at == 1) return false;
-            text.remove_prefix(at);
-        }
-    }
-    if (!text.empty()) {
-        if (text[0] == 'Z') {
-            if (text.size() != 1) return false;
-        } else {
-            if ((text[0] != '+' && text[0] != '-') || text.size() != 6 || text[3] != ':') return false;
-            const int zone_hour = two_digits(text.data() + 1);
-            const int zone_minute = two_digits(text.data() + 4);
-            if (zone_hour < 0 || zone_hour > 15 || zone_minute < 0 || zone_minute > 59) return false;
-            const int64_t shift = zone_hour * kHour + zone_minute * kMinute;
-            micros += text[0] == '-' ? shift : -shift;
-            // The first and last hours of the calendar must not leave it by their zone.
-            constexpr int64_t kFirst = -62'135'596'800 * kSecond;
-            constexpr int64_t kBehindLast = 253'402'300'800 * kSecond;
-            if (micros < kFirst || micros >= kBehindLast) return false;
-        }
-    }
-    value = micros;
-    return true;
-}
-
-bool parse_decimal(std::string_view text, int precision, int scale, int64_t& value) {
-    return parse_decimal_as<uint64_t>(text, precision, scale, value);
-}
-
-bool parse_decimal(std::string_view text, int precision, int scale, Int128& value) {
-    return parse_decimal_as<UInt128>(text, precision, scale, value);
 }
 
 std::string explain(const DataType& type, std::string_view text) {

@@ -1,4 +1,5 @@
-// The grammar of values: text → typed value. Fast functions that only say yes or no, and a slow one that says why.
+// The grammar of values: text → typed value. Fast functions that only say yes or no (the
+// hottest in parse.h), and a slow one that says why.
 // Pure; any thread. Specification: docs/formats/contract.md.
 #pragma once
 
@@ -7,21 +8,12 @@
 #include <string_view>
 
 #include "columnar/record_batch.h"
+#include "contract/parse.h"
 
 namespace px::contract {
 
-using columnar::Int128;
-
-bool parse_integer(std::string_view text, int64_t& value);
 bool parse_double(std::string_view text, double& value);
 bool parse_boolean(std::string_view text, bool& value);
-/// Days since 1970-01-01.
-bool parse_day(std::string_view text, int32_t& value);
-/// Microseconds since 1970-01-01T00:00:00Z.
-bool parse_timestamp(std::string_view text, int64_t& value);
-/// Unscaled. precision <= 18.
-bool parse_decimal(std::string_view text, int precision, int scale, int64_t& value);
-bool parse_decimal(std::string_view text, int precision, int scale, Int128& value);
 
 /// Why text is no value of the type, for people.
 std::string explain(const columnar::DataType& type, std::string_view text);
