@@ -269,8 +269,9 @@ Result<HeaderBinding> bind_header(const Contract& contract, const std::vector<st
         }
         if (!problems.empty()) {
             return fail(ErrorCode::ContractViolated,
-                        fmt::format("{}; columns found: {}{}{}", problems, listed(found),
-                                    renamed.empty() ? "" : "; ", renamed),
+                        fmt::format("{}; columns found: {}{}{}{}{}", problems, listed(found),
+                                    absent.empty() ? "" : "; columns of the contract not found: ",
+                                    absent.empty() ? "" : listed(absent), renamed.empty() ? "" : "; ", renamed),
                         "Add the column to the contract, or set extra_columns to keep or drop");
         }
         return binding;

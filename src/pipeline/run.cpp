@@ -241,6 +241,10 @@ class RunExecution {
             report_.tables.push_back(fmt::format("{} {}", change.table, version.value));
             step("publish.commit." + change.table);
         }
+        // Vectors that a killed attempt committed already belong to this release too.
+        if (const std::optional<lake::Snapshot> vectors = PX_TRY(newest(std::string(kEmbeddingsTable)))) {
+            publication.release.table_versions[std::string(kEmbeddingsTable)] = vectors->version.value;
+        }
         const auto view = PX_TRY(services_.vectors.open(manifest_));
         publication.release.chunks = static_cast<int64_t>(view->point_count());
         report_.chunks_total = publication.release.chunks;
@@ -337,7 +341,12 @@ class RunExecution {
     }
 
     /// The table at the newest version, or at the release's; nullopt: none.
-    Result<std::optional<lake::Snapshot>> newest(const std::string& name) const { return table(name).snapshot(); }
+    Result<std::optional<lake::Snapshot>> newest(const std::string& name) const {
+        Result<std::optional<lake::Snapshot>> snapshot = table(name).snapshot();
+        // A plan before the first run: there is no lake yet, and a plan does not make one.
+        if (!snapshot && purpose_ == Purpose::Plan && snapshot.error().code == ErrorCode::NotFound) return std::nullopt;
+        return snapshot;
+    }
     Result<std::optional<lake::Snapshot>> released(const std::string& name) const {
         if (!base_) return std::nullopt;
         const auto version = base_->table_versions.find(name);

@@ -182,8 +182,7 @@ Result<int> quarantine_list(CommandContext& context, const ListOptions& options)
     const engine::QueryResult result = PX_TRY(reader->query(
         *view,
         "SELECT source, ds, file, line, rule, \"column\", value, reason, byte_start, byte_end, landed, "
-        "decode(raw[:200]) AS raw FROM (SELECT * REPLACE (CASE WHEN is_valid_utf8(raw) THEN raw ELSE ''::BLOB END AS raw) "
-        "FROM quarantine) " + where + " ORDER BY source, ds, file, line",
+        "substr(coalesce(TRY(decode(raw)), CAST(raw AS VARCHAR)), 1, 200) AS raw FROM quarantine" + where + " ORDER BY source, ds, file, line",
         parameters, limits, context.deadline()));
     if (context.json) {
         std::string lines = "[";

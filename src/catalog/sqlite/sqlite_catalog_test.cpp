@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -623,17 +624,13 @@ TEST_F(SqliteCatalogTest, AHundredThousandDocumentsArePublishedInSeconds) {
     std::vector<DocumentRow> rows;
     for (int i = 0; i < 100'000; ++i)
         rows.push_back(document("r", ds, std::to_string(i), "title " + std::to_string(i)));
+    // Processor time: a busy machine must not fail the test.
     auto timed = [&](const char* what, const std::vector<DocumentRow>& documents) {
-        auto start = std::chrono::steady_clock::now();
+        std::clock_t start = std::clock();
         ASSERT_TRUE(publish(*catalog, ds, {{"r", ds, documents}}));
-        auto spent = std::chrono::steady_clock::now() - start;
-        RecordProperty(
-            what,
-            std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(spent).count()));
-        std::printf("%s: %lld ms\n", what,
-                    static_cast<long long>(
-                        std::chrono::duration_cast<std::chrono::milliseconds>(spent).count()));
-        EXPECT_LT(spent, std::chrono::seconds(60));
+        double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+        std::printf("%s: %.2f CPU-s\n", what, seconds);
+        EXPECT_LT(seconds, 15.0);
     };
     timed("new", rows);
     timed("unchanged", rows);
