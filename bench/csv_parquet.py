@@ -22,7 +22,7 @@ kind, source, target = sys.argv[1:4]
 if kind == "duckdb":
     import duckdb
     connection = duckdb.connect()
-    connection.execute("SET preserve_insertion_order=true")
+    connection.execute("SET enable_progress_bar=false")
     types = "{'id':'VARCHAR','title':'VARCHAR','author':'VARCHAR','published_at':'TIMESTAMP','category':'VARCHAR','revenue':'DECIMAL(18,2)','text':'VARCHAR'}"
     work = lambda: connection.execute(f"COPY (SELECT * FROM read_csv('{source}', header=true, delim=',', quote='\\"', escape='\\"', columns={types}, auto_detect=false)) TO '{target}' (FORMAT parquet, COMPRESSION snappy)")
 else:
@@ -78,7 +78,7 @@ def main():
             target = BENCH / f"peer-{kind}.parquet"
             target.unlink(missing_ok=True)
             done = run([sys.executable, "-c", PEER, kind, source, target])
-            note(name, json.loads(done.output)["cpu_s"], done.wall_s, done.rss_bytes)
+            note(name, json.loads(done.output.splitlines()[-1])["cpu_s"], done.wall_s, done.rss_bytes)
             contents[name] = content(connection, target)
             sizes[name] = target.stat().st_size
             target.unlink()
