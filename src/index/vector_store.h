@@ -29,6 +29,10 @@ struct Point {
     std::vector<float> vector; ///< unit length; size = Collection width
 };
 
+/// The id a point has to have: chunk::make_chunk_id over its parts, the date as format_timestamp or "". Whoever makes points and
+/// whoever verifies citations agree by this.
+chunk::ChunkId identify(const Point& point);
+
 /// Which points a search may return: all given conditions must hold. Comparison of author and category ignores case.
 struct Filter {
     std::vector<std::string> authors, categories, sources;  ///< any of; empty = all

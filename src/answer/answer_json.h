@@ -1,0 +1,24 @@
+// The JSON of passages, citations and answers: what `px ask --json` and `px search --json` print and the gateway sends.
+// Any thread. Shape: design, section 6.
+#pragma once
+
+#include <boost/json/object.hpp>
+#include <vector>
+
+#include "answer/answer.h"
+
+namespace px::answer {
+
+/// {score, dense, lexical, chunk_id, document_id, source, ds, title, author, category, date, text, text_start, text_end}
+boost::json::object to_json(const Passage& passage);
+/// {n, quote, chunk_id, document_id, title, author, date, category, source: {file, landed, sha256, line, byte_start, byte_end}, table,
+/// version, release, text_start, text_end}
+boost::json::object to_json(const Citation& citation);
+/// {answer, grounded, citations, release, elapsed_ms}
+boost::json::object to_json(const Answer& answer);
+/// {verified, steps: [{step, passed}], reason}
+boost::json::object to_json(const Verification& verification);
+/// A citation as to_json gave it; unknown fields are passed over, absent ones empty. Errors: InvalidArgument (a field's type).
+Result<Citation> citation_from_json(const boost::json::object& object);
+
+}  // namespace px::answer

@@ -1,0 +1,64 @@
+// ReleaseReader: opens releases for reading: the points, the tables, the metadata of one snapshot. Rank 4.
+// Thread-safe. Keeps the newest and a bounded number of older views open; SQL sessions are made per query.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "answer/answer.h"
+#include "lake/delta_table.h"
+#include "store/object_store.h"
+
+namespace px::answer {
+
+/// Which release: the newest, one by id, or the newest at a time.
+struct AsOf {
+    std::optional<int64_t> release;
+    std::optional<TimestampMicros> time;
+};
+/// "" newest; "12" a release id; "2026-11-23" (end of that day, UTC) or "2026-11-23T08:00:00Z" a time. Errors: InvalidArgument.
+Result<AsOf> parse_as_of(std::string_view text);
+
+struct TableInfo {
+    std::string name;
+    int64_t version = 0;
+    columnar::Schema schema;
+    std::vector<std::string> partition_columns;
+    int64_t file_count = 0, size_bytes = 0;
+    std::optional<int64_t> row_count;
+};
+
+struct ReleaseReaderOptions {
+    size_t open_views = 4;  ///< releases kept open at once
+    /// Where a release's metadata is written for SQL that names it; empty: the system's folder for temporary files.
+    std::filesystem::path scratch_directory;
+};
+
+class ReleaseReader {
+  public:
+    /// All references outlive the reader.
+    ReleaseReader(catalog::Catalog& catalog, index::VectorStore& vectors, store::ObjectStore& lake,
+                  engine::Engine& engine, const Clock& clock, ReleaseReaderOptions options = {});
+    ~ReleaseReader();
+
+    /// Errors: NotFound ("no release yet: run `px run` first", unknown id, before the first release).
+    Result<std::shared_ptr<const ReleaseView>> open(const AsOf& as_of);
+    /// One read-only SELECT of a user over the release's tables (quarantine and documents included as `documents`,
+    /// `analytics_metadata`). Errors: as Session::query_untrusted.
+    Result<engine::QueryResult> sql(const ReleaseView& view, const std::string& sql, const engine::QueryLimits& limits,
+                                    const Deadline& deadline);
+    /// Trusted SQL of ours over the same tables, with parameters.
+    Result<engine::QueryResult> query(const ReleaseView& view, const std::string& sql,
+                                      const std::vector<std::string>& parameters, const engine::QueryLimits& limits,
+                                      const Deadline& deadline);
+    Result<std::vector<TableInfo>> tables(const ReleaseView& view);
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace px::answer
