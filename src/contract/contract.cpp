@@ -166,7 +166,9 @@ Result<void> Contract::validate() const {
     const auto bad = [](std::string what, std::string hint = {}) {
         return fail(ErrorCode::InvalidArgument, std::move(what), std::move(hint));
     };
-    if (columns.empty()) return bad("the contract has no columns", "Name at least one column");
+    if (columns.empty() && extra_columns != ExtraColumns::Keep) {
+        return bad("the contract has no columns", "Name at least one column, or set extra_columns to keep");
+    }
     std::set<std::string> names;
     for (const ColumnRule& column : columns) {
         if (column.name.empty() || !utf8_is_valid(column.name)) return bad("a column has no name");
