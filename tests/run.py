@@ -30,7 +30,8 @@ LANES = ("ranks", "unit", "peers", "e2e", "web")
 SHOWN_LINES = 60
 TIME_LIMIT_S = 2400  # of one script
 HEAVY = re.compile(r"^\s*(?:import|from)\s+(torch|openvino|sentence_transformers|transformers)\b", re.MULTILINE)
-MAIN = re.compile(r"""^if __name__ == ["']__main__["']""", re.MULTILINE)
+MAIN = re.compile(r"""^(?:if __name__ == ["']__main__["']|main\(\))""", re.MULTILINE)
+CASE = re.compile(r"^(ok(?=  )|FAIL)\s+([\w-]+)", re.MULTILINE)  # what tests/e2e/lib/harness.py prints for each function
 
 
 class Outcome:
@@ -83,8 +84,13 @@ def run_script(lane, name, command, environment=None):
             except ProcessLookupError:
                 pass
             process.wait()
-    output = log.read_text(encoding="utf-8", errors="replace") + note
-    return Outcome(lane, name, int(code == 0), int(code != 0), time.monotonic() - started, output)
+    output = log.read_text(encoding="utf-8", errors="replace")
+    cases = CASE.findall(output)
+    bad = [case for verdict, case in cases if verdict == "FAIL"]
+    good = sum(verdict == "ok" for verdict, _ in cases)
+    if code == 0 and not bad:
+        return Outcome(lane, name, max(good, 1), 0, time.monotonic() - started)
+    return Outcome(lane, name, good, max(len(bad), 1), time.monotonic() - started, output + note, bad)
 
 
 def is_wanted(wanted, lane, name):
