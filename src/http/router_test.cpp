@@ -8,11 +8,11 @@ namespace px::http {
 namespace {
 
 constexpr std::array<std::pair<const char*, const char*>, 6> kRoutes{{{"GET", "/"},
-                                                                       {"GET", "/v1/runs"},
-                                                                       {"GET", "/v1/runs/{id}"},
-                                                                       {"GET", "/v1/runs/latest"},
-                                                                       {"POST", "/v1/runs/{id}"},
-                                                                       {"GET", "/files/{path*}"}}};
+                                                                      {"GET", "/v1/runs"},
+                                                                      {"GET", "/v1/runs/{id}"},
+                                                                      {"GET", "/v1/runs/latest"},
+                                                                      {"POST", "/v1/runs/{id}"},
+                                                                      {"GET", "/files/{path*}"}}};
 
 Router sample() {
     Router router;

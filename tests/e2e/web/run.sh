@@ -8,7 +8,7 @@ top=$(cd "$(dirname "$0")/../../.." && pwd)
 home=$(mktemp -d)
 server=
 finish() {
-    [ -z "$server" ] || kill "$server" 2>/dev/null || true
+    [ -z "$server" ] || { kill "$server" 2>/dev/null && wait "$server"; } || true
     rm -rf "$home"
 }
 trap finish EXIT

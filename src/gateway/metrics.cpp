@@ -1,0 +1,114 @@
+#include "gateway/metrics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+namespace px::gateway {
+namespace {
+
+std::string label_text(std::string_view text) {
+    std::string escaped;
+    for (const char c : text) {
+        if (c == '\\' || c == '"') escaped.push_back('\\');
+        if (c == '\n') {
+            escaped += "\\n";
+        } else {
+            escaped.push_back(c);
+        }
+    }
+    return escaped;
+}
+
+void family(std::string& out, std::string_view name, std::string_view type, std::string_view help) {
+    fmt::format_to(std::back_inserter(out), "# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
+}
+
+}  // namespace
+
+Metrics::Metrics(std::vector<RouteName> routes) {
+    for (RouteName& name : routes) {
+        routes_.push_back(std::make_unique<Route>());
+        routes_.back()->name = std::move(name);
+    }
+}
+
+void Metrics::record(size_t route, int status, std::chrono::nanoseconds elapsed) {
+    const double seconds = std::chrono::duration<double>(elapsed).count();
+    const auto bucket =
+        static_cast<size_t>(std::ranges::lower_bound(kBuckets, seconds) - kBuckets.begin());
+    Route& entry = *routes_[route];
+    const std::lock_guard lock(entry.mutex);
+    ++entry.by_status[status];
+    ++entry.buckets[bucket];
+    entry.seconds += seconds;
+}
+
+void Metrics::record_answer(bool grounded) { ++(grounded ? grounded_ : ungrounded_); }
+
+std::string Metrics::text(const Gauges& gauges) const {
+    std::string out;
+    const auto into = std::back_inserter(out);
+    const auto single = [&](std::string_view name, std::string_view type, std::string_view help,
+                            auto value) {
+        family(out, name, type, help);
+        fmt::format_to(into, "{} {}\n", name, value);
+    };
+    family(out, "px_build_info", "gauge", "Version of px and the pipeline it serves.");
+    fmt::format_to(into, "px_build_info{{version=\"{}\",pipeline=\"{}\"}} 1\n",
+                   label_text(gauges.version), label_text(gauges.pipeline));
+    single("px_release", "gauge", "Id of the newest release; 0 before the first.", gauges.release);
+    single("px_release_published_timestamp_seconds", "gauge",
+           "When the newest release was published.",
+           fmt::format("{:.6f}", gauges.published_seconds));
+    single("px_index_points", "gauge", "Points in the index of the newest release.", gauges.points);
+    single("px_documents", "gauge", "Documents of the newest release.", gauges.documents);
+    family(out, "px_answers_total", "counter", "Answers given, by whether the sources held them.");
+    fmt::format_to(
+        into,
+        "px_answers_total{{grounded=\"true\"}} {}\npx_answers_total{{grounded=\"false\"}} {}\n",
+        grounded_.load(), ungrounded_.load());
+    single("px_http_connections", "gauge", "Open connections.", gauges.server.connections);
+    single("px_http_connections_accepted_total", "counter", "Connections accepted.",
+           gauges.server.connections_accepted);
+    single("px_http_connections_refused_total", "counter", "Connections refused above the limit.",
+           gauges.server.connections_refused);
+    single("px_http_requests_refused_total", "counter", "Requests the server itself refused.",
+           gauges.server.requests_refused);
+    single("px_http_queued", "gauge", "Requests waiting for a worker.", gauges.server.queued);
+    single("px_http_running", "gauge", "Requests being handled by a worker.",
+           gauges.server.running);
+
+    family(out, "px_http_requests_total", "counter", "Requests by route and status.");
+    std::string latency;
+    family(latency, "px_http_request_duration_seconds", "histogram",
+           "Time from a whole request to its response.");
+    const auto into_latency = std::back_inserter(latency);
+    for (const auto& entry : routes_) {
+        const std::lock_guard lock(entry->mutex);
+        if (entry->by_status.empty()) continue;
+        const std::string labels =
+            fmt::format("method=\"{}\",route=\"{}\"", label_text(entry->name.method),
+                        label_text(entry->name.pattern));
+        for (const auto& [status, count] : entry->by_status) {
+            fmt::format_to(into, "px_http_requests_total{{{},status=\"{}\"}} {}\n", labels, status,
+                           count);
+        }
+        int64_t total = 0;
+        for (size_t i = 0; i < entry->buckets.size(); ++i) {
+            total += entry->buckets[i];
+            const std::string bound = i < kBuckets.size() ? fmt::format("{}", kBuckets[i]) : "+Inf";
+            fmt::format_to(into_latency,
+                           "px_http_request_duration_seconds_bucket{{{},le=\"{}\"}} {}\n", labels,
+                           bound, total);
+        }
+        fmt::format_to(into_latency,
+                       "px_http_request_duration_seconds_sum{{{}}} {:.9f}\n"
+                       "px_http_request_duration_seconds_count{{{}}} {}\n",
+                       labels, entry->seconds, labels, total);
+    }
+    return out + latency;
+}
+
+}  // namespace px::gateway

@@ -1,0 +1,148 @@
+#include "gateway/requests.h"
+
+#include <fmt/format.h>
+
+#include <boost/json/array.hpp>
+#include <charconv>
+#include <utility>
+
+#include "base/utf8.h"
+#include "gateway/request_fields.h"
+
+namespace px::gateway {
+namespace {
+
+namespace json = boost::json;
+
+constexpr size_t kShortText = 512;  // authors, categories, times
+constexpr TimestampMicros kDayMicros = 86'400'000'000;
+
+Result<int64_t> whole_number(std::string_view text, std::string_view name) {
+    int64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || end != text.data() + text.size()) {
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("parameter '{}' is '{}', not a whole number", name,
+                                utf8_sanitize(text.substr(0, 60))));
+    }
+    return number;
+}
+
+Result<answer::AsOf> as_of_field(const RequestFields& fields) {
+    const auto text = PX_TRY(fields.text_or_integer("as_of", kShortText));
+    return answer::parse_as_of(text.value_or(""));
+}
+
+Result<index::Filter> read_filter(const RequestFields& fields) {
+    index::Filter filter;
+    filter.authors = PX_TRY(fields.texts("authors", kShortText));
+    filter.categories = PX_TRY(fields.texts("categories", kShortText));
+    filter.sources = PX_TRY(fields.texts("sources", kShortText));
+    if (const auto from = PX_TRY(fields.text("from", kShortText))) {
+        filter.from = PX_TRY(read_moment(*from, Edge::First, "filters.from"));
+    }
+    if (const auto to = PX_TRY(fields.text("to", kShortText))) {
+        filter.to = PX_TRY(read_moment(*to, Edge::Last, "filters.to"));
+    }
+    if (filter.from && filter.to && *filter.from >= *filter.to) {
+        return fail(ErrorCode::InvalidArgument, "field 'filters.from' is not before 'filters.to'");
+    }
+    return filter;
+}
+
+}  // namespace
+
+Result<TimestampMicros> read_moment(std::string_view text, Edge edge, std::string_view field) {
+    if (const auto day = parse_date(text)) {
+        return (TimestampMicros{*day} + (edge == Edge::Last ? 1 : 0)) * kDayMicros;
+    }
+    if (text.find('T') != std::string_view::npos) {
+        const auto moment = answer::parse_as_of(text);
+        if (moment && moment->time) return *moment->time;
+    }
+    return fail(
+        ErrorCode::InvalidArgument,
+        fmt::format("field '{}' is '{}', not a date", field, utf8_sanitize(text.substr(0, 60))),
+        "Write a day such as 2026-11-23, or a moment such as 2026-11-23T08:00:00Z");
+}
+
+Result<SearchInput> read_search(json::object body, SearchFields fields,
+                                const GatewayOptions& options) {
+    std::vector<std::string_view> known{"question", "top_k"};
+    if (fields != SearchFields::Plain) known.insert(known.end(), {"filters", "as_of", "mode"});
+    if (fields == SearchFields::Ask) known.emplace_back("stream");
+    const auto input = PX_TRY(RequestFields::open(std::move(body), "", known));
+    SearchInput search;
+    search.request.question = PX_TRY(input.required_text("question", options.question_bytes));
+    const auto top_k = PX_TRY(input.integer("top_k", 1, options.top_k));
+    if (top_k) search.request.top_k = static_cast<size_t>(*top_k);
+    if (fields == SearchFields::Plain) return search;
+    if (const auto filters =
+            PX_TRY(input.object("filters", {"authors", "categories", "sources", "from", "to"}))) {
+        search.request.filter = PX_TRY(read_filter(*filters));
+    }
+    const auto mode = PX_TRY(input.choice("mode", {"hybrid", "dense", "lexical"}));
+    if (mode == "dense") search.request.mode = answer::SearchRequest::Mode::Dense;
+    if (mode == "lexical") search.request.mode = answer::SearchRequest::Mode::Lexical;
+    search.as_of = PX_TRY(as_of_field(input));
+    if (fields == SearchFields::Ask && PX_TRY(input.boolean("stream")).value_or(false)) {
+        search.delivery = SearchInput::Delivery::Streamed;
+    }
+    return search;
+}
+
+Result<json::object> search_object(const http::Request& request) {
+    json::object object, filters;
+    const auto add = [](json::object& to, std::string_view name, std::string_view value) {
+        json::value& items = to[name];
+        if (!items.is_array()) items = json::array();
+        items.get_array().push_back(json::string(value));
+    };
+    for (const auto& [name, value] : request.query) {
+        if (name == "top_k") {
+            object["top_k"] = PX_TRY(whole_number(value, name));
+        } else if (name == "author") {
+            add(filters, "authors", value);
+        } else if (name == "category") {
+            add(filters, "categories", value);
+        } else if (name == "source") {
+            add(filters, "sources", value);
+        } else if (name == "from" || name == "to") {
+            filters[name] = value;
+        } else {
+            object[name] = value;
+        }
+    }
+    if (!filters.empty()) object["filters"] = std::move(filters);
+    return object;
+}
+
+Result<SqlInput> read_sql(std::string_view body, const GatewayOptions& options) {
+    const auto fields = PX_TRY(
+        RequestFields::open(PX_TRY(parse_object(body)), "", {"sql", "as_of", "limit", "cells"}));
+    SqlInput input;
+    input.sql = PX_TRY(fields.required_text("sql", options.sql_bytes));
+    input.limit = PX_TRY(fields.integer("limit", 1, 1'000'000));
+    input.as_of = PX_TRY(as_of_field(fields));
+    input.text_cells = PX_TRY(fields.choice("cells", {"json", "text"})) == "text";
+    return input;
+}
+
+Result<answer::AsOf> read_as_of(const http::Request& request) {
+    return answer::parse_as_of(request.query_value("as_of").value_or(""));
+}
+
+Result<int64_t> read_number(const http::Request& request, std::string_view name, int64_t fallback,
+                            int64_t min, int64_t max) {
+    const auto text = request.query_value(name);
+    if (!text) return fallback;
+    const int64_t number = PX_TRY(whole_number(*text, name));
+    if (number < min || number > max) {
+        return fail(
+            ErrorCode::InvalidArgument,
+            fmt::format("parameter '{}' is {}; it must be {} to {}", name, number, min, max));
+    }
+    return number;
+}
+
+}  // namespace px::gateway

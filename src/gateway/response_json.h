@@ -1,0 +1,48 @@
+// JSON of the gateway's responses beside what answer/answer_json.h and engine/result_json.h write;
+// the shapes are specified in docs/formats/api.md. Rank 5. Pure; any thread.
+#pragma once
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "answer/answer.h"
+#include "answer/release_reader.h"
+#include "catalog/catalog.h"
+#include "engine/engine.h"
+
+namespace px::gateway {
+
+/// JSON text with numbers as people write them (0.63, not 6.3E-1), shortest form that reads back
+/// equal; NaN and infinities become null.
+std::string write_json(const boost::json::value& value);
+
+/// "2026-11-23T08:27:01.000000Z", or null.
+boost::json::value time_json(std::optional<TimestampMicros> time);
+boost::json::object release_json(const catalog::Release& release);
+boost::json::object run_json(const catalog::Run& run);
+boost::json::object task_json(const catalog::TaskAttempt& task);
+boost::json::object document_json(const catalog::DocumentRow& document);
+boost::json::object table_json(const answer::TableInfo& table);
+boost::json::array citations_json(const std::vector<answer::Citation>& citations);
+boost::json::array passages_json(const std::vector<answer::Passage>& passages);
+
+/// {"columns","types","rows","row_count","truncated","elapsed_ms","release"}, written without an
+/// intermediate tree. Cells::Json writes numbers and booleans as such, with all their digits;
+/// Cells::Text writes every cell as a string, for readers whose numbers are doubles. NULL is null
+/// either way.
+enum class Cells { Json, Text };
+std::string query_result_json(const engine::QueryResult& result, int64_t release, Cells cells);
+
+/// Cuts an answer after each run of [n] marks: its sentences, each with the numbers it cites.
+struct Sentence {
+    std::string text;
+    std::vector<int> citations;
+};
+std::vector<Sentence> answer_sentences(std::string_view answer);
+
+}  // namespace px::gateway
