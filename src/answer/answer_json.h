@@ -9,9 +9,10 @@
 
 namespace px::answer {
 
-/// {score, dense, lexical, chunk_id, document_id, source, ds, title, author, category, date, text, text_start, text_end}
+/// document_id is the id as the source has it; document the one px knows it by ("reports/R-7", "reports@2026-11-23/R-7").
+/// {score, dense, lexical, chunk_id, document_id, document, source, ds, title, author, category, date, text, text_start, text_end}
 boost::json::object to_json(const Passage& passage);
-/// {n, quote, chunk_id, document_id, title, author, date, category, source: {file, landed, sha256, line, byte_start, byte_end}, table,
+/// {n, quote, chunk_id, document_id, document, title, author, date, category, source: {file, landed, sha256, line, byte_start, byte_end}, table,
 /// version, release, text_start, text_end}
 boost::json::object to_json(const Citation& citation);
 /// {answer, grounded, citations, release, elapsed_ms}

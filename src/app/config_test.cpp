@@ -5,7 +5,7 @@
 namespace px::app {
 namespace {
 
-constexpr const char* kGood = R"(pipeline: demo
+constexpr const char* kGood = R"yaml(pipeline: demo
 sources:
   reports: {csv: "data/*.csv", mode: append, contract: report}
   orders: {sql: {connection: "${env:ORDERS_URL}", query: "select 1 as id"}}
@@ -16,7 +16,7 @@ contracts:
       - {name: revenue, type: "decimal(18,2)", min: 0}
       - {name: text, type: string, role: text}
     quarantine: {halt_above: 1%}
-)";
+)yaml";
 
 Environment environment() {
     Environment result;
@@ -56,7 +56,9 @@ TEST(Config, HidesSecretsAndNamesOrigins) {
             EXPECT_EQ(setting.value, "***");
             EXPECT_EQ(setting.origin, "pipeline.yaml:4");
         }
-        if (setting.key == "lake.url") EXPECT_EQ(setting.origin, "environment PX_LAKE_URL");
+        if (setting.key == "lake.url") {
+            EXPECT_EQ(setting.origin, "environment PX_LAKE_URL");
+        }
     }
     EXPECT_TRUE(connection_seen);
     EXPECT_EQ(config.definition.lake_url, "./other");
