@@ -271,7 +271,7 @@ TEST(Verify, PassesWhatIsTrueAndCatchesWhatIsNot) {
     EXPECT_FALSE(bad.at("verified").as_bool());
     EXPECT_NE(text_of(bad.at("reason")), "");
 
-    own.company().tamper(text_of(citation.at("document_id")));
+    own.company().tamper(text_of(citation.at("document")));
     const auto tampered = verify(citation);
     EXPECT_FALSE(tampered.at("verified").as_bool());
     const auto shown = own.get_json("/v1/citations/" + text_of(citation.at("chunk_id")));

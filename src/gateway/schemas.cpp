@@ -44,7 +44,9 @@ std::string_view schema_components() {
   "properties": {
     "score": {"type": "number", "description": "Fused, 0 to 1."},
     "dense": {"type": "number"}, "lexical": {"type": "number"},
-    "chunk_id": {"type": "string"}, "document_id": {"type": "string"}, "source": {"type": "string"},
+    "chunk_id": {"type": "string"}, "source": {"type": "string"},
+    "document_id": {"type": "string", "description": "As the source has it."},
+    "document": {"type": "string", "description": "As px knows it: the source, and for appended sources the day, before the id."},
     "ds": {"type": "string"}, "title": {"type": "string"}, "author": {"type": "string"}, "category": {"type": "string"},
     "date": {"type": "string", "description": "Empty when the document has none."}, "text": {"type": "string"},
     "text_start": {"type": "integer", "description": "Byte in the document's UTF-8 text."},
@@ -69,7 +71,9 @@ std::string_view schema_components() {
   "properties": {
     "n": {"type": "integer", "description": "The mark [n] in the answer."},
     "quote": {"type": "string", "description": "Verbatim from the passage."},
-    "chunk_id": {"type": "string"}, "document_id": {"type": "string"}, "title": {"type": "string"},
+    "chunk_id": {"type": "string"}, "title": {"type": "string"},
+    "document_id": {"type": "string", "description": "As the source has it."},
+    "document": {"type": "string", "description": "As px knows it: the source, and for appended sources the day, before the id."},
     "author": {"type": "string"}, "date": {"type": "string"}, "category": {"type": "string"},
     "source": {"type": "object", "required": ["file", "landed", "sha256", "line", "byte_start", "byte_end"],
       "properties": {
