@@ -148,7 +148,10 @@ TEST_F(LocalEngineTest, ManyPartitionsAreReadByFolderNameOrByMapping) {
                     testing::ElementsAre(hive ? "120|120|7140|f" : "120|119|7140|f"));
         EXPECT_THAT(rows("select id, ds from t where ds = '2005-01-06'"),
                     testing::ElementsAre("5|2005-01-06"));
-        EXPECT_THAT(rows("select id from t limit 3"), testing::ElementsAre("0", "1", "2"));
+        // A join keeps no order; folder names do.
+        if (hive) {
+            EXPECT_THAT(rows("select id from t limit 3"), testing::ElementsAre("0", "1", "2"));
+        }
     }
 }
 

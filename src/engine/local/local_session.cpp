@@ -129,7 +129,7 @@ Result<std::vector<std::vector<std::pair<std::string, std::string>>>> LocalSessi
             }
             if (below > 0) {
                 below += children - 1;
-                columns->back().second += "/" + line[3].value_or("");
+                columns->back().second.append("/").append(line[3].value_or(""));
                 continue;
             }
             columns->emplace_back(line[1].value_or(""), line[3].value_or(""));

@@ -25,7 +25,8 @@ struct TableView {
 /// files[i] describes table.files[i]. mapping_name: a free table name. Columns a file lacks are
 /// NULL, those it has are cast to the schema's type, partition columns are constants. Few
 /// partitions become a UNION ALL of constants, so that filters skip files; many partitions are read
-/// from Hive-style folder names where those say the same, else joined by file name. Errors:
+/// from Hive-style folder names where those say the same, else joined by file name (then the order
+/// of rows is not that of the files). Errors:
 /// InvalidArgument (no column, two columns of one name, a partition value without a column).
 Result<TableView> make_table_view(const TableSource& table, const std::vector<FileColumns>& files,
                                   const std::string& mapping_name);
