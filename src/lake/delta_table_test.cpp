@@ -28,7 +28,8 @@ using Paths = std::vector<std::string>;
 
 /// Every table of the tests shares one engine, as those of a program do.
 DeltaTableOptions options(int64_t checkpoint_interval = 10) {
-    static const std::shared_ptr<CheckpointEngine> engine = make_checkpoint_engine();
+    // Never destroyed: DuckDB must not be closed after its own statics are gone.
+    static const auto& engine = *new std::shared_ptr<CheckpointEngine>(make_checkpoint_engine());
     DeltaTableOptions shared;
     shared.checkpoint_interval = checkpoint_interval;
     shared.checkpoint_engine = engine;

@@ -29,7 +29,8 @@ struct Opened {
         : store(folder.parent_path(), "suite"),
           table(store, folder.filename().string(), kClock, options()) {}
     static DeltaTableOptions options() {
-        static const std::shared_ptr<CheckpointEngine> engine = make_checkpoint_engine();
+        // Never destroyed: DuckDB must not be closed after its own statics are gone.
+    static const auto& engine = *new std::shared_ptr<CheckpointEngine>(make_checkpoint_engine());
         DeltaTableOptions shared;
         shared.checkpoint_engine = engine;
         return shared;
