@@ -611,8 +611,8 @@ class SqliteCatalog final : public Catalog {
             const RunId& run = publication.release.run;
             if (std::optional<Release> done = PX_TRY(release_of_run(database, run)))
                 return std::move(*done);
-            Statement state = PX_TRY(
-                database.prepare("SELECT state, ds FROM runs WHERE run_id = ?"));
+            Statement state =
+                PX_TRY(database.prepare("SELECT state, ds FROM runs WHERE run_id = ?"));
             state.bind_text(1, run.value);
             if (!PX_TRY(state.step())) return no_run(run);
             if (state.column_text(0) != run_state_name(RunState::Running)) {
