@@ -32,7 +32,7 @@ let failed = 0;
 async function scenario(name, settings, steps) {
     const context = await browser.newContext({ viewport: { width: 1360, height: 860 }, acceptDownloads: true, reducedMotion: 'reduce', ...settings });
     const page = await context.newPage();
-    page.setDefaultTimeout(20_000);
+    page.setDefaultTimeout(60_000);
     const troubles = [];
     const expected = [];
     page.on('console', (message) => {
