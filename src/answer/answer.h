@@ -1,5 +1,6 @@
-// Answer: question → passages → grounded answer with citations, and SQL, all over one release. Rank 4.
-// A ReleaseView is immutable and thread-safe; it keeps its segments and files open while it lives.
+// Answer: question → passages → grounded answer with citations, and SQL, all over one release.
+// Rank 4. A ReleaseView is immutable and thread-safe; it keeps its segments and files open while it
+// lives.
 #pragma once
 
 #include <cstdint>
@@ -26,30 +27,30 @@ struct SearchRequest {
 };
 
 struct Passage {
-    index::Point point;   ///< without vector
-    double score = 0;     ///< fused, in [0, 1], best first
+    index::Point point;             ///< without vector
+    double score = 0;               ///< fused, in [0, 1], best first
     double dense = 0, lexical = 0;  ///< raw scores; 0 when not found that way
 };
 
 /// Where an answer's words come from, down to the bytes.
 struct Citation {
-    int n = 0;                 ///< [n] in the answer
-    std::string quote;         ///< verbatim from the chunk
+    int n = 0;          ///< [n] in the answer
+    std::string quote;  ///< verbatim from the chunk
     std::string chunk_id, document_id, title, author, date, category;
     struct Source {
-        std::string file;      ///< path as the source named it
-        std::string landed;    ///< key in the landing zone
+        std::string file;    ///< path as the source named it
+        std::string landed;  ///< key in the landing zone
         std::string sha256;
         int64_t line = 0, byte_start = 0, byte_end = 0;
     } source;
     std::string table;
-    int64_t version = 0;       ///< of the table
+    int64_t version = 0;  ///< of the table
     int64_t release = 0;
     int64_t text_start = 0, text_end = 0;  ///< the quote in the document's text (UTF-8 bytes)
 };
 
 struct Answer {
-    std::string answer;        ///< sentences, each ending in its [n]; or "Not in the sources."
+    std::string answer;  ///< sentences, each ending in its [n]; or "Not in the sources."
     bool grounded = false;
     std::vector<Citation> citations;
     std::vector<Passage> passages;
@@ -58,11 +59,12 @@ struct Answer {
 };
 
 struct AnswerOptions {
-    size_t candidates = 100;      ///< taken from each of the dense and lexical search
-    double dense_weight = 0.5;    ///< of the min-max normalised scores
-    size_t passages = 8;          ///< the answer is made from
-    size_t sentences = 5;         ///< of the answer at most
-    double min_support = 0.35;    ///< cosine of question and best sentence below which the answer is "not in the sources"
+    size_t candidates = 100;    ///< taken from each of the dense and lexical search
+    double dense_weight = 0.5;  ///< of the min-max normalised scores
+    size_t passages = 8;        ///< the answer is made from
+    size_t sentences = 5;       ///< of the answer at most
+    double min_support = 0.35;  ///< cosine of question and best sentence below which the answer is
+                                ///< "not in the sources"
 };
 
 /// Everything of one release that search needs.
@@ -72,26 +74,35 @@ struct ReleaseView {
 };
 
 /// Best passages for a question. An empty question is InvalidArgument.
-Result<std::vector<Passage>> search(const ReleaseView& view, const embed::Encoder& encoder, const SearchRequest& request,
-                                    const AnswerOptions& options, const Deadline& deadline);
-/// Best passage of each document, for evaluation: (document_id without its source prefix, score), best first.
-Result<std::vector<std::pair<std::string, double>>> search_documents(const ReleaseView& view, const embed::Encoder& encoder,
+Result<std::vector<Passage>> search(const ReleaseView& view, const embed::Encoder& encoder,
+                                    const SearchRequest& request, const AnswerOptions& options,
+                                    const Deadline& deadline);
+/// Best passage of each document, for evaluation: (document_id without its source prefix, score),
+/// best first.
+Result<std::vector<std::pair<std::string, double>>> search_documents(const ReleaseView& view,
+                                                                     const embed::Encoder& encoder,
                                                                      const SearchRequest& request,
-                                                                     const AnswerOptions& options, const Deadline& deadline);
+                                                                     const AnswerOptions& options,
+                                                                     const Deadline& deadline);
 /// A grounded answer. Citations are filled from the catalog's documents of the release.
-Result<Answer> ask(const ReleaseView& view, catalog::Catalog& catalog, const embed::Encoder& encoder,
-                   const SearchRequest& request, const AnswerOptions& options, const Deadline& deadline);
+Result<Answer> ask(const ReleaseView& view, catalog::Catalog& catalog,
+                   const embed::Encoder& encoder, const SearchRequest& request,
+                   const AnswerOptions& options, const Deadline& deadline);
 /// The citation of a whole chunk of the release, e.g. for the page. Errors: NotFound.
-Result<Citation> cite(const ReleaseView& view, catalog::Catalog& catalog, const std::string& chunk_id);
+Result<Citation> cite(const ReleaseView& view, catalog::Catalog& catalog,
+                      const std::string& chunk_id);
 
-/// Re-derives a document's text from the landed bytes; provided by the pipeline. Checks the landed file's sha256.
-using Rederive = std::function<Result<std::string>(const catalog::DocumentRow& document, int64_t release)>;
+/// Re-derives a document's text from the landed bytes; provided by the pipeline. Checks the landed
+/// file's sha256.
+using Rederive =
+    std::function<Result<std::string>(const catalog::DocumentRow& document, int64_t release)>;
 struct Verification {
     bool verified = false;
-    std::vector<std::pair<std::string, bool>> steps;  ///< "landed file sha256", "record bytes", "document text", "chunk id", "quote"
-    std::string reason;   ///< of the first failed step
+    std::vector<std::pair<std::string, bool>>
+        steps;  ///< "landed file sha256", "record bytes", "document text", "chunk id", "quote"
+    std::string reason;  ///< of the first failed step
 };
-Result<Verification> verify(const ReleaseView& view, catalog::Catalog& catalog, const Citation& citation,
-                            const Rederive& rederive);
+Result<Verification> verify(const ReleaseView& view, catalog::Catalog& catalog,
+                            const Citation& citation, const Rederive& rederive);
 
 }  // namespace px::answer

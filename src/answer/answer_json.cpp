@@ -19,7 +19,9 @@ double rounded(double value, double steps) { return std::round(value * steps) / 
 Result<void> read(const json::object& object, std::string_view name, std::string& out) {
     const json::value* value = object.if_contains({name.data(), name.size()});
     if (value == nullptr || value->is_null()) return {};
-    if (!value->is_string()) return fail(ErrorCode::InvalidArgument, fmt::format("field \"{}\" of the citation is no string", name));
+    if (!value->is_string())
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("field \"{}\" of the citation is no string", name));
     out.assign(value->get_string().data(), value->get_string().size());
     return {};
 }
@@ -27,7 +29,9 @@ Result<void> read(const json::object& object, std::string_view name, std::string
 Result<void> read(const json::object& object, std::string_view name, int64_t& out) {
     const json::value* value = object.if_contains({name.data(), name.size()});
     if (value == nullptr || value->is_null()) return {};
-    if (!value->is_int64()) return fail(ErrorCode::InvalidArgument, fmt::format("field \"{}\" of the citation is no whole number", name));
+    if (!value->is_int64())
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("field \"{}\" of the citation is no whole number", name));
     out = value->get_int64();
     return {};
 }
@@ -102,7 +106,8 @@ json::object to_json(const Answer& answer) {
 
 json::object to_json(const Verification& verification) {
     json::array steps;
-    for (const auto& [name, passed] : verification.steps) steps.push_back({{"step", name}, {"passed", passed}});
+    for (const auto& [name, passed] : verification.steps)
+        steps.push_back({{"step", name}, {"passed", passed}});
     json::object object;
     object["verified"] = verification.verified;
     object["steps"] = std::move(steps);
@@ -114,11 +119,14 @@ Result<Citation> citation_from_json(const json::object& object) {
     Citation citation;
     int64_t n = 0;
     PX_TRY(read(object, "n", n));
-    if (n < 0 || n > INT_MAX) return fail(ErrorCode::InvalidArgument, fmt::format("field \"n\" of the citation is {}", n));
+    if (n < 0 || n > INT_MAX)
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("field \"n\" of the citation is {}", n));
     citation.n = static_cast<int>(n);
     PX_TRY(read(object, "quote", citation.quote));
     PX_TRY(read(object, "chunk_id", citation.chunk_id));
-    PX_TRY(read(object, object.contains("document") ? "document" : "document_id", citation.document_id));
+    PX_TRY(read(object, object.contains("document") ? "document" : "document_id",
+                citation.document_id));
     PX_TRY(read(object, "title", citation.title));
     PX_TRY(read(object, "author", citation.author));
     PX_TRY(read(object, "date", citation.date));
@@ -128,8 +136,11 @@ Result<Citation> citation_from_json(const json::object& object) {
     PX_TRY(read(object, "release", citation.release));
     PX_TRY(read(object, "text_start", citation.text_start));
     PX_TRY(read(object, "text_end", citation.text_end));
-    if (const json::value* source = object.if_contains("source"); source != nullptr && !source->is_null()) {
-        if (!source->is_object()) return fail(ErrorCode::InvalidArgument, "field \"source\" of the citation is no object");
+    if (const json::value* source = object.if_contains("source");
+        source != nullptr && !source->is_null()) {
+        if (!source->is_object())
+            return fail(ErrorCode::InvalidArgument,
+                        "field \"source\" of the citation is no object");
         const json::object& fields = source->get_object();
         PX_TRY(read(fields, "file", citation.source.file));
         PX_TRY(read(fields, "landed", citation.source.landed));

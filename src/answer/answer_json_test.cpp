@@ -42,7 +42,8 @@ TEST(AnswerJson, HasTheFieldsTheDesignNames) {
     EXPECT_EQ(json.at("answer").as_string(), "It grew. [1]");
     EXPECT_TRUE(json.at("grounded").as_bool());
     const auto& citation = json.at("citations").as_array().at(0).as_object();
-    for (const char* field : {"n", "quote", "chunk_id", "document_id", "title", "author", "date", "source", "table", "version", "release"}) {
+    for (const char* field : {"n", "quote", "chunk_id", "document_id", "title", "author", "date",
+                              "source", "table", "version", "release"}) {
         EXPECT_TRUE(citation.contains(field)) << field;
     }
     for (const char* field : {"file", "sha256", "byte_start", "byte_end", "line", "landed"}) {
@@ -59,14 +60,17 @@ TEST(AnswerJson, ReadsACitationBack) {
 }
 
 TEST(AnswerJson, NamesTheFieldWithAWrongType) {
-    const auto parse = [](const char* text) { return citation_from_json(boost::json::parse(text).as_object()); };
+    const auto parse = [](const char* text) {
+        return citation_from_json(boost::json::parse(text).as_object());
+    };
     EXPECT_THAT(parse("{}"), IsOk());
     EXPECT_THAT(parse(R"({"more": [1], "title": null})"), IsOk());
     EXPECT_THAT(parse(R"({"quote": 5})"), IsError(ErrorCode::InvalidArgument, "\"quote\""));
     EXPECT_THAT(parse(R"({"version": "5"})"), IsError(ErrorCode::InvalidArgument, "\"version\""));
     EXPECT_THAT(parse(R"({"n": -1})"), IsError(ErrorCode::InvalidArgument, "\"n\""));
     EXPECT_THAT(parse(R"({"source": "x"})"), IsError(ErrorCode::InvalidArgument, "\"source\""));
-    EXPECT_THAT(parse(R"({"source": {"line": 1.5}})"), IsError(ErrorCode::InvalidArgument, "\"line\""));
+    EXPECT_THAT(parse(R"({"source": {"line": 1.5}})"),
+                IsError(ErrorCode::InvalidArgument, "\"line\""));
 }
 
 }  // namespace

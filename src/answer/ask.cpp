@@ -14,8 +14,10 @@ namespace {
 
 constexpr std::string_view kNotInTheSources = "Not in the sources.";
 
-/// Where the passage stands among its document's chunks tells whether its first and last sentence are whole.
-void mark_edges(const ReleaseView& view, const index::Point& point, generate::SourcePassage& passage) {
+/// Where the passage stands among its document's chunks tells whether its first and last sentence
+/// are whole.
+void mark_edges(const ReleaseView& view, const index::Point& point,
+                generate::SourcePassage& passage) {
     const std::optional<uint64_t> handle = view.points->find(point.id);
     const std::vector<uint64_t> handles = view.points->points_of(point.document_id);
     const auto place = handle ? std::find(handles.begin(), handles.end(), *handle) : handles.end();
@@ -27,9 +29,10 @@ void mark_edges(const ReleaseView& view, const index::Point& point, generate::So
             // What the splitter took away between them is white space: two bytes are a blank line.
             passage.starts_whole = gap >= 2 || generate::is_sentence_break(before.text, point.text);
         } else {
-            const auto shared = static_cast<size_t>(std::clamp<int64_t>(point.span.start - before.span.start, 0,
-                                                                        static_cast<int64_t>(before.text.size())));
-            passage.starts_whole = generate::is_sentence_break(std::string_view(before.text).substr(0, shared), point.text);
+            const auto shared = static_cast<size_t>(std::clamp<int64_t>(
+                point.span.start - before.span.start, 0, static_cast<int64_t>(before.text.size())));
+            passage.starts_whole = generate::is_sentence_break(
+                std::string_view(before.text).substr(0, shared), point.text);
         }
     }
     if (place + 1 != handles.end()) {
@@ -40,11 +43,14 @@ void mark_edges(const ReleaseView& view, const index::Point& point, generate::So
 
 }  // namespace
 
-Result<Draft> draft(const ReleaseView& view, const embed::Encoder& encoder, const SearchRequest& request, const AnswerOptions& options,
+Result<Draft> draft(const ReleaseView& view, const embed::Encoder& encoder,
+                    const SearchRequest& request, const AnswerOptions& options,
                     const Deadline& deadline) {
-    const Question question = PX_TRY(read_question(view, encoder, request.question, EncodeQuestion::Yes, deadline));
+    const Question question =
+        PX_TRY(read_question(view, encoder, request.question, EncodeQuestion::Yes, deadline));
     Draft result;
-    result.passages = PX_TRY(search_passages(view, question, request, options.passages, options, deadline));
+    result.passages =
+        PX_TRY(search_passages(view, question, request, options.passages, options, deadline));
     std::vector<generate::SourcePassage> sources;
     for (const Passage& passage : result.passages) {
         generate::SourcePassage source{passage.point.text, passage.score, true, true};
@@ -61,11 +67,13 @@ Result<Draft> draft(const ReleaseView& view, const embed::Encoder& encoder, cons
     generate::ExtractiveOptions extractive;
     extractive.sentences = options.sentences;
     extractive.min_support = options.min_support;
-    result.extract = PX_TRY(generate::extract(question.text, question.vector, sources, tools, extractive, deadline));
+    result.extract = PX_TRY(
+        generate::extract(question.text, question.vector, sources, tools, extractive, deadline));
     return result;
 }
 
-Result<Answer> ask(const ReleaseView& view, catalog::Catalog& catalog, const embed::Encoder& encoder, const SearchRequest& request,
+Result<Answer> ask(const ReleaseView& view, catalog::Catalog& catalog,
+                   const embed::Encoder& encoder, const SearchRequest& request,
                    const AnswerOptions& options, const Deadline& deadline) {
     const auto started = std::chrono::steady_clock::now();
     Draft found = PX_TRY(draft(view, encoder, request, options, deadline));
@@ -75,14 +83,17 @@ Result<Answer> ask(const ReleaseView& view, catalog::Catalog& catalog, const emb
     for (const generate::ChosenSentence& chosen : found.extract.sentences) {
         const index::Point& point = answer.passages[chosen.passage].point;
         const int n = static_cast<int>(answer.citations.size()) + 1;
-        answer.citations.push_back(PX_TRY(make_citation(view, catalog, point, chosen.start, chosen.end, n)));
+        answer.citations.push_back(
+            PX_TRY(make_citation(view, catalog, point, chosen.start, chosen.end, n)));
         if (!answer.answer.empty()) answer.answer += ' ';
         answer.answer += generate::display_text(answer.citations.back().quote);
         answer.answer += " [" + std::to_string(n) + "]";
     }
     answer.grounded = !answer.citations.empty();
     if (!answer.grounded) answer.answer = kNotInTheSources;
-    answer.elapsed_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - started).count();
+    answer.elapsed_ms =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - started)
+            .count();
     return answer;
 }
 

@@ -22,7 +22,8 @@ std::string citation_date(std::optional<TimestampMicros> time) {
 ByteRange landed_bytes(const catalog::DocumentRow& document, int64_t text_start, int64_t text_end) {
     const ByteRange whole{document.byte_start, document.byte_end};
     boost::system::error_code error;
-    const boost::json::value extra = boost::json::parse(document.extra_json.empty() ? "{}" : document.extra_json, error);
+    const boost::json::value extra =
+        boost::json::parse(document.extra_json.empty() ? "{}" : document.extra_json, error);
     if (error || !extra.is_object()) return whole;
     const boost::json::value* raw = extra.get_object().if_contains("text_is_raw");
     const boost::json::value* offset = extra.get_object().if_contains("text_offset");
@@ -33,12 +34,14 @@ ByteRange landed_bytes(const catalog::DocumentRow& document, int64_t text_start,
     return exact;
 }
 
-Result<Citation> make_citation(const ReleaseView& view, catalog::Catalog& catalog, const index::Point& point, size_t start, size_t end,
-                               int n) {
-    const std::optional<catalog::DocumentRow> document = PX_TRY(catalog.document(view.release.id, point.document_id));
+Result<Citation> make_citation(const ReleaseView& view, catalog::Catalog& catalog,
+                               const index::Point& point, size_t start, size_t end, int n) {
+    const std::optional<catalog::DocumentRow> document =
+        PX_TRY(catalog.document(view.release.id, point.document_id));
     if (!document) {
         return fail(ErrorCode::Corrupt,
-                    fmt::format("release {} has passages of {}, which its metadata does not list", view.release.id.value, point.document_id),
+                    fmt::format("release {} has passages of {}, which its metadata does not list",
+                                view.release.id.value, point.document_id),
                     "Check the catalog with `px doctor`.");
     }
     Citation citation;
@@ -53,7 +56,8 @@ Result<Citation> make_citation(const ReleaseView& view, catalog::Catalog& catalo
     citation.text_start = point.span.start + static_cast<int64_t>(start);
     citation.text_end = point.span.start + static_cast<int64_t>(end);
     const ByteRange bytes = landed_bytes(*document, citation.text_start, citation.text_end);
-    citation.source = {document->path, document->landed_key, document->landed_sha256, document->line, bytes.start, bytes.end};
+    citation.source = {document->path, document->landed_key, document->landed_sha256,
+                       document->line, bytes.start,          bytes.end};
     citation.table = point.source;
     const auto version = view.release.table_versions.find(point.source);
     citation.version = version == view.release.table_versions.end() ? -1 : version->second;
@@ -61,11 +65,15 @@ Result<Citation> make_citation(const ReleaseView& view, catalog::Catalog& catalo
     return citation;
 }
 
-Result<Citation> cite(const ReleaseView& view, catalog::Catalog& catalog, const std::string& chunk_id) {
+Result<Citation> cite(const ReleaseView& view, catalog::Catalog& catalog,
+                      const std::string& chunk_id) {
     const std::optional<uint64_t> handle = view.points->find({chunk_id});
     if (!handle) {
-        return fail(ErrorCode::NotFound, fmt::format("release {} has no passage {}", view.release.id.value, chunk_id.substr(0, 64)),
-                    "Passages change with the documents: ask again, or name the release the citation is of.");
+        return fail(ErrorCode::NotFound,
+                    fmt::format("release {} has no passage {}", view.release.id.value,
+                                chunk_id.substr(0, 64)),
+                    "Passages change with the documents: ask again, or name the release the "
+                    "citation is of.");
     }
     const index::Point point = view.points->point(*handle);
     return make_citation(view, catalog, point, 0, point.text.size(), 1);

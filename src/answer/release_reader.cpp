@@ -18,7 +18,8 @@ constexpr int64_t kDocumentsAtOnce = 10'000;
 constexpr std::string_view kDocumentTables[] = {"documents", "analytics_metadata"};
 
 bool all_digits(std::string_view text) {
-    return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+    return !text.empty() &&
+           std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 /// Two digits at `at`, at most `most`.
@@ -29,7 +30,8 @@ std::optional<int64_t> two_digits(std::string_view text, size_t at, int64_t most
     return value;
 }
 
-/// The micros of "THH:MM[:SS[.ffffff]][Z|±HH:MM]" within its day; an offset is taken away. nullopt: not such a text.
+/// The micros of "THH:MM[:SS[.ffffff]][Z|±HH:MM]" within its day; an offset is taken away. nullopt:
+/// not such a text.
 std::optional<int64_t> parse_time_of_day(std::string_view text) {
     if (text.empty() || (text[0] != 'T' && text[0] != 't' && text[0] != ' ')) return std::nullopt;
     const auto hour = two_digits(text, 1, 23);
@@ -45,7 +47,8 @@ std::optional<int64_t> parse_time_of_day(std::string_view text) {
         if (at < text.size() && text[at] == '.') {
             int64_t unit = kSecond / 10;
             const size_t first = ++at;
-            for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at, unit /= 10) micros += (text[at] - '0') * unit;
+            for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at, unit /= 10)
+                micros += (text[at] - '0') * unit;
             if (at == first || at - first > 9) return std::nullopt;
         }
     }
@@ -53,7 +56,8 @@ std::optional<int64_t> parse_time_of_day(std::string_view text) {
     if (zone.empty() || zone == "Z" || zone == "z") return micros;
     const auto zone_hour = two_digits(zone, 1, 14);
     const auto zone_minute = two_digits(zone, zone.size() == 6 ? 4 : 3, 59);
-    if ((zone[0] != '+' && zone[0] != '-') || !zone_hour || !zone_minute || !((zone.size() == 6 && zone[3] == ':') || zone.size() == 5)) {
+    if ((zone[0] != '+' && zone[0] != '-') || !zone_hour || !zone_minute ||
+        !((zone.size() == 6 && zone[3] == ':') || zone.size() == 5)) {
         return std::nullopt;
     }
     const int64_t offset = (*zone_hour * 60 + *zone_minute) * 60 * kSecond;
@@ -66,10 +70,22 @@ columnar::Schema documents_schema() {
     const DataType text{TypeId::String};
     const DataType number{TypeId::Int64};
     const DataType time{TypeId::Timestamp};
-    return {{{"document_id", text, false}, {"source", text, false},       {"ds", text, false},         {"id", text, false},
-             {"title", text, true},        {"author", text, true},        {"category", text, true},    {"created_at", time, true},
-             {"ingested_at", time, false}, {"file", text, false},         {"landed", text, false},     {"sha256", text, false},
-             {"line", number, false},      {"byte_start", number, false}, {"byte_end", number, false}, {"text_sha256", text, false},
+    return {{{"document_id", text, false},
+             {"source", text, false},
+             {"ds", text, false},
+             {"id", text, false},
+             {"title", text, true},
+             {"author", text, true},
+             {"category", text, true},
+             {"created_at", time, true},
+             {"ingested_at", time, false},
+             {"file", text, false},
+             {"landed", text, false},
+             {"sha256", text, false},
+             {"line", number, false},
+             {"byte_start", number, false},
+             {"byte_end", number, false},
+             {"text_sha256", text, false},
              {"text_length", number, false}}};
 }
 
@@ -135,15 +151,18 @@ struct Opened {
 bool equal_ignoring_case(char a, char b) { return (a | 0x20) == (b | 0x20); }
 
 bool mentions(std::string_view sql, std::string_view name) {
-    return std::search(sql.begin(), sql.end(), name.begin(), name.end(), equal_ignoring_case) != sql.end();
+    return std::search(sql.begin(), sql.end(), name.begin(), name.end(), equal_ignoring_case) !=
+           sql.end();
 }
 
 }  // namespace
 
 Result<AsOf> parse_as_of(std::string_view text) {
     const auto bad = [&] {
-        return fail(ErrorCode::InvalidArgument, fmt::format("\"{}\" names no release and no time", text.substr(0, 64)),
-                    "Write a release id (12), a day (2026-11-23) or a time (2026-11-23T08:00:00Z).");
+        return fail(
+            ErrorCode::InvalidArgument,
+            fmt::format("\"{}\" names no release and no time", text.substr(0, 64)),
+            "Write a release id (12), a day (2026-11-23) or a time (2026-11-23T08:00:00Z).");
     };
     AsOf as_of;
     if (text.empty()) return as_of;
@@ -182,7 +201,8 @@ struct ReleaseReader::State {
 
     std::shared_ptr<const ReleaseView> find(int64_t release) {
         const std::lock_guard lock(mutex);
-        const auto at = std::find_if(opened.begin(), opened.end(), [&](const Opened& entry) { return entry.release == release; });
+        const auto at = std::find_if(opened.begin(), opened.end(),
+                                     [&](const Opened& entry) { return entry.release == release; });
         if (at == opened.end()) return nullptr;
         opened.splice(opened.begin(), opened, at);
         return at->view;
@@ -191,7 +211,8 @@ struct ReleaseReader::State {
     std::shared_ptr<const ReleaseView> keep(std::shared_ptr<const ReleaseView> view) {
         const std::lock_guard lock(mutex);
         const int64_t release = view->release.id.value;
-        const auto at = std::find_if(opened.begin(), opened.end(), [&](const Opened& entry) { return entry.release == release; });
+        const auto at = std::find_if(opened.begin(), opened.end(),
+                                     [&](const Opened& entry) { return entry.release == release; });
         if (at != opened.end()) return at->view;  // another thread was first
         opened.push_front({release, view, nullptr});
         while (opened.size() > std::max<size_t>(1, options.open_views)) opened.pop_back();
@@ -220,17 +241,24 @@ struct ReleaseReader::State {
         auto tables = std::make_shared<Tables>();
         for (const auto& [name, version] : view.release.table_versions) {
             const lake::DeltaTable table(lake, name, clock);
-            const lake::Snapshot snapshot = PX_TRY(
-                table.snapshot_at({version}).context(fmt::format("table {} of release {}", name, view.release.id.value)));
+            const lake::Snapshot snapshot = PX_TRY(table.snapshot_at({version}).context(
+                fmt::format("table {} of release {}", name, view.release.id.value)));
             engine::TableSource source{name, snapshot.schema, {}};
-            TableInfo info{name, version, snapshot.schema, snapshot.partition_columns, static_cast<int64_t>(snapshot.files.size()), 0,
+            TableInfo info{name,
+                           version,
+                           snapshot.schema,
+                           snapshot.partition_columns,
+                           static_cast<int64_t>(snapshot.files.size()),
+                           0,
                            snapshot.row_count()};
             for (const lake::Add& add : snapshot.files) {
                 engine::TableFile file;
-                file.path = PX_TRY(lake.local_path(name + "/" + add.path).context(fmt::format("table {} version {}", name, version)));
+                file.path = PX_TRY(lake.local_path(name + "/" + add.path)
+                                       .context(fmt::format("table {} version {}", name, version)));
                 for (const std::string& column : snapshot.partition_columns) {
                     const auto value = add.partition_values.find(column);
-                    file.partition_values.emplace_back(column, value == add.partition_values.end() ? std::nullopt : value->second);
+                    file.partition_values.emplace_back(
+                        column, value == add.partition_values.end() ? std::nullopt : value->second);
                 }
                 source.files.push_back(std::move(file));
                 info.size_bytes += add.size_bytes;
@@ -247,7 +275,8 @@ struct ReleaseReader::State {
         {
             const std::lock_guard lock(mutex);
             for (const Opened& entry : opened) {
-                if (entry.release == release && entry.tables && entry.tables->documents) return entry.tables->documents;
+                if (entry.release == release && entry.tables && entry.tables->documents)
+                    return entry.tables->documents;
             }
         }
         static std::atomic<uint64_t> counter{0};
@@ -257,7 +286,8 @@ struct ReleaseReader::State {
         if (error) folder = "/tmp";
         std::filesystem::create_directories(folder, error);
         const auto file = std::make_shared<const TemporaryFile>(
-            folder / fmt::format("px-documents-{}-{}-{}.parquet", ::getpid(), release, counter.fetch_add(1)));
+            folder / fmt::format("px-documents-{}-{}-{}.parquet", ::getpid(), release,
+                                 counter.fetch_add(1)));
         std::filesystem::remove(file->path, error);  // of a crashed process with the same number
         auto writer = PX_TRY(columnar::ParquetWriter::create(file->path, documents_schema(), {}));
         columnar::RecordBatch batch(documents_schema());
@@ -288,18 +318,22 @@ struct ReleaseReader::State {
         const std::shared_ptr<const Tables> known = PX_TRY(tables(view));
         OpenSession open;
         open.session = PX_TRY(engine.open_session());
-        for (const engine::TableSource& table : known->sources) PX_TRY(open.session->add_table(table));
+        for (const engine::TableSource& table : known->sources)
+            PX_TRY(open.session->add_table(table));
         for (const std::string_view name : kDocumentTables) {
-            if (view.release.table_versions.contains(std::string(name)) || !mentions(sql, name)) continue;
+            if (view.release.table_versions.contains(std::string(name)) || !mentions(sql, name))
+                continue;
             if (!open.documents) open.documents = PX_TRY(documents(view));
-            PX_TRY(open.session->add_table({std::string(name), documents_schema(), {{open.documents->path, {}}}}));
+            PX_TRY(open.session->add_table(
+                {std::string(name), documents_schema(), {{open.documents->path, {}}}}));
         }
         return open;
     }
 };
 
-ReleaseReader::ReleaseReader(catalog::Catalog& catalog, index::VectorStore& vectors, store::ObjectStore& lake, engine::Engine& engine,
-                             const Clock& clock, ReleaseReaderOptions options)
+ReleaseReader::ReleaseReader(catalog::Catalog& catalog, index::VectorStore& vectors,
+                             store::ObjectStore& lake, engine::Engine& engine, const Clock& clock,
+                             ReleaseReaderOptions options)
     : state_(new State{catalog, vectors, lake, engine, clock, std::move(options), {}, {}}) {}
 ReleaseReader::~ReleaseReader() = default;
 
@@ -315,30 +349,37 @@ Result<std::shared_ptr<const ReleaseView>> ReleaseReader::open(const AsOf& as_of
     }
     if (!release) {
         const std::optional<catalog::Release> newest = PX_TRY(state_->catalog.latest_release());
-        if (!newest) return fail(ErrorCode::NotFound, "there is no release yet", "Run `px run` first.");
+        if (!newest)
+            return fail(ErrorCode::NotFound, "there is no release yet", "Run `px run` first.");
         if (as_of.release) {
-            return fail(ErrorCode::NotFound, fmt::format("there is no release {}", *as_of.release),
-                        fmt::format("The newest is {}; `px releases` lists them.", newest->id.value));
+            return fail(
+                ErrorCode::NotFound, fmt::format("there is no release {}", *as_of.release),
+                fmt::format("The newest is {}; `px releases` lists them.", newest->id.value));
         }
-        return fail(ErrorCode::NotFound, fmt::format("there was no release at {}", format_timestamp(*as_of.time)),
+        return fail(ErrorCode::NotFound,
+                    fmt::format("there was no release at {}", format_timestamp(*as_of.time)),
                     "`px releases` lists when each was published.");
     }
     if (auto known = state_->find(release->id.value)) return known;
     auto view = std::make_shared<ReleaseView>();
-    view->points = PX_TRY(state_->vectors.open({release->index_manifest}).context(fmt::format("release {}", release->id.value)));
+    view->points = PX_TRY(state_->vectors.open({release->index_manifest})
+                              .context(fmt::format("release {}", release->id.value)));
     view->release = std::move(*release);
     return state_->keep(std::move(view));
 }
 
-Result<engine::QueryResult> ReleaseReader::sql(const ReleaseView& view, const std::string& sql, const engine::QueryLimits& limits,
+Result<engine::QueryResult> ReleaseReader::sql(const ReleaseView& view, const std::string& sql,
+                                               const engine::QueryLimits& limits,
                                                const Deadline& deadline) {
     const State::OpenSession open = PX_TRY(state_->session(view, sql));
     PX_TRY(open.session->lock_down());
     return open.session->query_untrusted(sql, limits, deadline);
 }
 
-Result<engine::QueryResult> ReleaseReader::query(const ReleaseView& view, const std::string& sql, const std::vector<std::string>& parameters,
-                                                 const engine::QueryLimits& limits, const Deadline& deadline) {
+Result<engine::QueryResult> ReleaseReader::query(const ReleaseView& view, const std::string& sql,
+                                                 const std::vector<std::string>& parameters,
+                                                 const engine::QueryLimits& limits,
+                                                 const Deadline& deadline) {
     const State::OpenSession open = PX_TRY(state_->session(view, sql));
     return open.session->query(sql, parameters, limits, deadline);
 }

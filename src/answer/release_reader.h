@@ -1,5 +1,6 @@
-// ReleaseReader: opens releases for reading: the points, the tables, the metadata of one snapshot. Rank 4.
-// Thread-safe. Keeps the newest and a bounded number of older views open; SQL sessions are made per query.
+// ReleaseReader: opens releases for reading: the points, the tables, the metadata of one snapshot.
+// Rank 4. Thread-safe. Keeps the newest and a bounded number of older views open; SQL sessions are
+// made per query.
 #pragma once
 
 #include <filesystem>
@@ -19,7 +20,8 @@ struct AsOf {
     std::optional<int64_t> release;
     std::optional<TimestampMicros> time;
 };
-/// "" newest; "12" a release id; "2026-11-23" (end of that day, UTC) or "2026-11-23T08:00:00Z" a time. Errors: InvalidArgument.
+/// "" newest; "12" a release id; "2026-11-23" (end of that day, UTC) or "2026-11-23T08:00:00Z" a
+/// time. Errors: InvalidArgument.
 Result<AsOf> parse_as_of(std::string_view text);
 
 struct TableInfo {
@@ -33,7 +35,8 @@ struct TableInfo {
 
 struct ReleaseReaderOptions {
     size_t open_views = 4;  ///< releases kept open at once
-    /// Where a release's metadata is written for SQL that names it; empty: the system's folder for temporary files.
+    /// Where a release's metadata is written for SQL that names it; empty: the system's folder for
+    /// temporary files.
     std::filesystem::path scratch_directory;
 };
 
@@ -44,16 +47,17 @@ class ReleaseReader {
                   engine::Engine& engine, const Clock& clock, ReleaseReaderOptions options = {});
     ~ReleaseReader();
 
-    /// Errors: NotFound ("no release yet: run `px run` first", unknown id, before the first release).
+    /// Errors: NotFound ("no release yet: run `px run` first", unknown id, before the first
+    /// release).
     Result<std::shared_ptr<const ReleaseView>> open(const AsOf& as_of);
-    /// One read-only SELECT of a user over the release's tables (quarantine and documents included as `documents`,
-    /// `analytics_metadata`). Errors: as Session::query_untrusted.
-    Result<engine::QueryResult> sql(const ReleaseView& view, const std::string& sql, const engine::QueryLimits& limits,
-                                    const Deadline& deadline);
+    /// One read-only SELECT of a user over the release's tables (quarantine and documents included
+    /// as `documents`, `analytics_metadata`). Errors: as Session::query_untrusted.
+    Result<engine::QueryResult> sql(const ReleaseView& view, const std::string& sql,
+                                    const engine::QueryLimits& limits, const Deadline& deadline);
     /// Trusted SQL of ours over the same tables, with parameters.
     Result<engine::QueryResult> query(const ReleaseView& view, const std::string& sql,
-                                      const std::vector<std::string>& parameters, const engine::QueryLimits& limits,
-                                      const Deadline& deadline);
+                                      const std::vector<std::string>& parameters,
+                                      const engine::QueryLimits& limits, const Deadline& deadline);
     Result<std::vector<TableInfo>> tables(const ReleaseView& view);
 
   private:

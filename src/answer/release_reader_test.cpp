@@ -39,9 +39,11 @@ TEST(ParseAsOf, ReadsReleasesDaysAndTimes) {
 }
 
 TEST(ParseAsOf, RefusesEverythingElse) {
-    for (const char* bad : {"0", "-1", "abc", "2026-13-01", "2026-02-30", "2026-11-23T", "2026-11-23T25:00", "2026-11-23T08", "2026-11-23T08:00:61",
-                            "2026-11-23T08:00:00X", "2026-11-23T08:00:00+2", "2026-11-23T08:00:00.Z", "2026-11-23T08:00:00+02:0x", "99999999999999999999",
-                            "2026-1-1", "2026-11-23T08:00:00+02:00:00", "1e3", " 12"}) {
+    for (const char* bad :
+         {"0", "-1", "abc", "2026-13-01", "2026-02-30", "2026-11-23T", "2026-11-23T25:00",
+          "2026-11-23T08", "2026-11-23T08:00:61", "2026-11-23T08:00:00X", "2026-11-23T08:00:00+2",
+          "2026-11-23T08:00:00.Z", "2026-11-23T08:00:00+02:0x", "99999999999999999999", "2026-1-1",
+          "2026-11-23T08:00:00+02:00:00", "1e3", " 12"}) {
         EXPECT_THAT(parse_as_of(bad), IsError(ErrorCode::InvalidArgument, "release id")) << bad;
     }
 }
@@ -53,18 +55,23 @@ class ReleaseReaderTest : public ::testing::Test {
         options.thread_count = 1;
         options.temp_directory = folder_ / "spill";
         engine_ = *engine::open_local_engine(options);
-        catalog_ = *catalog::open_sqlite_catalog(folder_ / "catalog.db", catalog::OpenMode::ReadWrite, clock_);
+        catalog_ = *catalog::open_sqlite_catalog(folder_ / "catalog.db",
+                                                 catalog::OpenMode::ReadWrite, clock_);
         vectors_ = *index::open_embedded_store(objects_);
         reader_ = make();
     }
 
     std::unique_ptr<ReleaseReader> make(size_t views = 2) {
-        return std::make_unique<ReleaseReader>(*catalog_, *vectors_, lake_, *engine_, clock_, ReleaseReaderOptions{views, folder_ / "scratch"});
+        return std::make_unique<ReleaseReader>(*catalog_, *vectors_, lake_, *engine_, clock_,
+                                               ReleaseReaderOptions{views, folder_ / "scratch"});
     }
 
-    /// Commits a file of rows to the partition ds of table reports and publishes a release with one document.
-    int64_t publish(const std::string& ds, const std::vector<std::pair<std::string, int64_t>>& rows) {
-        const columnar::Schema file_schema{{{"id", {columnar::TypeId::String}, true}, {"revenue", {columnar::TypeId::Int64}, true}}};
+    /// Commits a file of rows to the partition ds of table reports and publishes a release with one
+    /// document.
+    int64_t publish(const std::string& ds,
+                    const std::vector<std::pair<std::string, int64_t>>& rows) {
+        const columnar::Schema file_schema{{{"id", {columnar::TypeId::String}, true},
+                                            {"revenue", {columnar::TypeId::Int64}, true}}};
         columnar::Schema table_schema = file_schema;
         table_schema.fields.push_back({"ds", {columnar::TypeId::String}, true});
         auto writer = *columnar::ParquetWriter::create(folder_ / "part", file_schema, {});
@@ -84,7 +91,12 @@ class ReleaseReaderTest : public ::testing::Test {
             change.schema = table_schema;
             change.partition_columns = {"ds"};
         }
-        change.add.push_back({path, {{"ds", ds}}, info.size_bytes, 0, true, lake::make_stats_json(file_schema, info)});
+        change.add.push_back({path,
+                              {{"ds", ds}},
+                              info.size_bytes,
+                              0,
+                              true,
+                              lake::make_stats_json(file_schema, info)});
         const auto version = table.commit(base, change);
         EXPECT_THAT(version, IsOk());
         clock_.set(clock_.now() + 3'600'000'000);
@@ -98,7 +110,8 @@ class ReleaseReaderTest : public ::testing::Test {
         catalog::Publication publication;
         publication.release.run = (*catalog_->begin_run(ds, "", "")).id;
         publication.release.ds = ds;
-        publication.release.index_manifest = (*vectors_->apply(std::nullopt, {}, {}, Deadline::never())).value;
+        publication.release.index_manifest =
+            (*vectors_->apply(std::nullopt, {}, {}, Deadline::never())).value;
         publication.release.table_versions = {{"reports", version->value}};
         publication.documents.push_back({"reports", ds, {document}});
         const auto release = catalog_->publish(publication);
@@ -106,7 +119,8 @@ class ReleaseReaderTest : public ::testing::Test {
         return release->id.value;
     }
 
-    std::vector<std::vector<std::optional<std::string>>> sql(const std::string& as_of, const std::string& statement) {
+    std::vector<std::vector<std::optional<std::string>>> sql(const std::string& as_of,
+                                                             const std::string& statement) {
         const auto view = reader_->open(*parse_as_of(as_of));
         EXPECT_THAT(view, IsOk());
         const auto result = reader_->sql(**view, statement, {}, Deadline::never());
@@ -135,7 +149,9 @@ TEST_F(ReleaseReaderTest, OpensTheNewestOneByIdAndByTime) {
     const int64_t first = publish("2026-11-22", {{"a", 1}});
     const TimestampMicros between = clock_.now();
     const int64_t second = publish("2026-11-23", {{"b", 2}, {"c", 3}});
-    const auto opened = [&](const AsOf& as_of) { return (*reader_->open(as_of))->release.id.value; };
+    const auto opened = [&](const AsOf& as_of) {
+        return (*reader_->open(as_of))->release.id.value;
+    };
     EXPECT_EQ(opened({}), second);
     EXPECT_EQ(opened(by_id(first)), first);
     EXPECT_EQ(opened(by_time(between)), first);
@@ -151,35 +167,46 @@ TEST_F(ReleaseReaderTest, AnswersSqlFromTheReleasesOwnVersions) {
     const std::string sum = "select count(*), sum(revenue), min(ds) from reports";
     EXPECT_THAT(sql("", sum), ElementsAre(ElementsAre("3", "6", "2026-11-22")));
     EXPECT_THAT(sql("1", sum), ElementsAre(ElementsAre("1", "1", "2026-11-22")));
-    EXPECT_THAT(sql("2", "select id from reports where ds = '2026-11-23' order by id"), ElementsAre(ElementsAre("b"), ElementsAre("c")));
+    EXPECT_THAT(sql("2", "select id from reports where ds = '2026-11-23' order by id"),
+                ElementsAre(ElementsAre("b"), ElementsAre("c")));
 }
 
 TEST_F(ReleaseReaderTest, OffersTheDocumentsAsATable) {
     publish("2026-11-22", {{"a", 1}});
     publish("2026-11-23", {{"b", 2}});
-    EXPECT_THAT(sql("", "select document_id, title, author from documents order by 1"),
-                ElementsAre(ElementsAre("reports/2026-11-22", "Report's \"title\" 2026-11-22", std::nullopt),
-                            ElementsAre("reports/2026-11-23", "Report's \"title\" 2026-11-23", std::nullopt)));
+    EXPECT_THAT(
+        sql("", "select document_id, title, author from documents order by 1"),
+        ElementsAre(
+            ElementsAre("reports/2026-11-22", "Report's \"title\" 2026-11-22", std::nullopt),
+            ElementsAre("reports/2026-11-23", "Report's \"title\" 2026-11-23", std::nullopt)));
     EXPECT_THAT(sql("1", "select count(*) from ANALYTICS_metadata"), ElementsAre(ElementsAre("1")));
-    EXPECT_THAT(sql("", "select count(*) from documents d join analytics_metadata m using (document_id)"), ElementsAre(ElementsAre("2")));
+    EXPECT_THAT(
+        sql("", "select count(*) from documents d join analytics_metadata m using (document_id)"),
+        ElementsAre(ElementsAre("2")));
     reader_.reset();
-    EXPECT_TRUE(std::filesystem::is_empty(folder_ / "scratch")) << "the reader takes its files away";
+    EXPECT_TRUE(std::filesystem::is_empty(folder_ / "scratch"))
+        << "the reader takes its files away";
 }
 
 TEST_F(ReleaseReaderTest, LetsUsersOnlyRead) {
     publish("2026-11-22", {{"a", 1}});
     const auto view = *reader_->open({});
-    for (const char* bad : {"delete from reports", "select 1; select 2", "copy reports to '/tmp/x'", "select * from read_csv('/etc/passwd')",
-                            "attach 'x.db'", "create table x as select 1"}) {
-        EXPECT_THAT(reader_->sql(*view, bad, {}, Deadline::never()), IsError(ErrorCode::InvalidArgument)) << bad;
+    for (const char* bad :
+         {"delete from reports", "select 1; select 2", "copy reports to '/tmp/x'",
+          "select * from read_csv('/etc/passwd')", "attach 'x.db'", "create table x as select 1"}) {
+        EXPECT_THAT(reader_->sql(*view, bad, {}, Deadline::never()),
+                    IsError(ErrorCode::InvalidArgument))
+            << bad;
     }
-    EXPECT_THAT(reader_->sql(*view, "select * from nowhere", {}, Deadline::never()), IsError(ErrorCode::InvalidArgument));
+    EXPECT_THAT(reader_->sql(*view, "select * from nowhere", {}, Deadline::never()),
+                IsError(ErrorCode::InvalidArgument));
 }
 
 TEST_F(ReleaseReaderTest, BindsParametersOfTrustedQueries) {
     publish("2026-11-22", {{"a", 1}, {"o'b", 5}});
     const auto view = *reader_->open({});
-    const auto result = reader_->query(*view, "select revenue from reports where id = $1", {"o'b"}, {}, Deadline::never());
+    const auto result = reader_->query(*view, "select revenue from reports where id = $1", {"o'b"},
+                                       {}, Deadline::never());
     ASSERT_THAT(result, IsOk());
     EXPECT_THAT(result->rows, ElementsAre(ElementsAre("5")));
 }
@@ -205,7 +232,8 @@ TEST_F(ReleaseReaderTest, NamesTheReleaseAndTableOfADamagedLake) {
     for (const auto& object : objects) ASSERT_THAT(lake_.remove(object.key), IsOk());
     const auto view = *reader_->open({});
     EXPECT_THAT(reader_->tables(*view), IsError(ErrorCode::NotFound, "table reports of release 1"));
-    EXPECT_THAT(reader_->sql(*view, "select 1", {}, Deadline::never()), IsError(ErrorCode::NotFound, "table reports of release 1"));
+    EXPECT_THAT(reader_->sql(*view, "select 1", {}, Deadline::never()),
+                IsError(ErrorCode::NotFound, "table reports of release 1"));
 }
 
 TEST_F(ReleaseReaderTest, KeepsAFewViewsOpenAndServesManyThreads) {
@@ -220,7 +248,8 @@ TEST_F(ReleaseReaderTest, KeepsAFewViewsOpenAndServesManyThreads) {
                     const int64_t id = 1 + (t + i) % 4;
                     const auto view = reader_->open(by_id(id));
                     if (!view || (*view)->release.id.value != id) continue;
-                    const auto result = reader_->query(**view, "select count(*) from documents", {}, {}, Deadline::never());
+                    const auto result = reader_->query(**view, "select count(*) from documents", {},
+                                                       {}, Deadline::never());
                     if (result && result->rows[0][0] == std::to_string(id)) ++right;
                 }
             });

@@ -15,11 +15,14 @@ struct Question {
 };
 enum class EncodeQuestion { Yes, No };
 /// Errors: InvalidArgument (blank), those of the encoder.
-Result<Question> read_question(const ReleaseView& view, const embed::Encoder& encoder, const std::string& text, EncodeQuestion encode,
+Result<Question> read_question(const ReleaseView& view, const embed::Encoder& encoder,
+                               const std::string& text, EncodeQuestion encode,
                                const Deadline& deadline);
 /// The best passages, without near-duplicates of one document.
-Result<std::vector<Passage>> search_passages(const ReleaseView& view, const Question& question, const SearchRequest& request, size_t top_k,
-                                             const AnswerOptions& options, const Deadline& deadline);
+Result<std::vector<Passage>> search_passages(const ReleaseView& view, const Question& question,
+                                             const SearchRequest& request, size_t top_k,
+                                             const AnswerOptions& options,
+                                             const Deadline& deadline);
 
 /// An answer before its citations are looked up.
 struct Draft {
@@ -27,7 +30,8 @@ struct Draft {
     generate::Extract extract;
 };
 /// Retrieves passages and lets the generator choose among their sentences.
-Result<Draft> draft(const ReleaseView& view, const embed::Encoder& encoder, const SearchRequest& request, const AnswerOptions& options,
+Result<Draft> draft(const ReleaseView& view, const embed::Encoder& encoder,
+                    const SearchRequest& request, const AnswerOptions& options,
                     const Deadline& deadline);
 
 }  // namespace px::answer

@@ -10,10 +10,13 @@ namespace px::answer {
 
 namespace {
 
-constexpr double kOverlapMax = 0.5;      // of the shorter of two passages: more is the same passage cut twice
+constexpr double kOverlapMax =
+    0.5;  // of the shorter of two passages: more is the same passage cut twice
 constexpr double kSharedTermsMax = 0.9;  // of the terms of two passages of one document (Jaccard)
 
-bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n\f\v") == std::string_view::npos; }
+bool is_blank(std::string_view text) {
+    return text.find_first_not_of(" \t\r\n\f\v") == std::string_view::npos;
+}
 
 struct Fused {
     uint64_t point = 0;
@@ -28,22 +31,27 @@ class MinMax {
         high_ = found.front().score;
         low_ = found.back().score;
     }
-    double operator()(float score) const { return high_ > low_ ? (score - low_) / (high_ - low_) : 1.0; }
+    double operator()(float score) const {
+        return high_ > low_ ? (score - low_) / (high_ - low_) : 1.0;
+    }
 
   private:
     double high_ = 0, low_ = 0;
 };
 
 /// Both searches of a request, fused, best first; ties in the order of the chunk ids.
-Result<std::vector<Fused>> fuse(const ReleaseView& view, const Question& question, const SearchRequest& request, size_t candidates,
+Result<std::vector<Fused>> fuse(const ReleaseView& view, const Question& question,
+                                const SearchRequest& request, size_t candidates,
                                 double dense_weight, const Deadline& deadline) {
     std::vector<index::ScoredPoint> dense;
     std::vector<index::ScoredPoint> lexical;
     if (request.mode != SearchRequest::Mode::Lexical) {
-        dense = PX_TRY(view.points->search_dense(question.vector, candidates, request.filter, deadline));
+        dense = PX_TRY(
+            view.points->search_dense(question.vector, candidates, request.filter, deadline));
     }
     if (request.mode != SearchRequest::Mode::Dense) {
-        lexical = PX_TRY(view.points->search_lexical(question.text, candidates, request.filter, deadline));
+        lexical = PX_TRY(
+            view.points->search_lexical(question.text, candidates, request.filter, deadline));
     }
     double weight = std::clamp(dense_weight, 0.0, 1.0);
     if (request.mode == SearchRequest::Mode::Dense || lexical.empty()) weight = 1;
@@ -66,7 +74,8 @@ Result<std::vector<Fused>> fuse(const ReleaseView& view, const Question& questio
         entry.lexical = hit.score;
         entry.score += (1 - weight) * of_lexical(hit.score);
     }
-    std::stable_sort(fused.begin(), fused.end(), [](const Fused& a, const Fused& b) { return a.score > b.score; });
+    std::stable_sort(fused.begin(), fused.end(),
+                     [](const Fused& a, const Fused& b) { return a.score > b.score; });
     return fused;
 }
 
@@ -75,13 +84,16 @@ class Likeness {
   public:
     bool same(const index::Point& a, const index::Point& b) {
         if (a.document_id != b.document_id) return false;
-        const int64_t shared = std::min(a.span.end, b.span.end) - std::max(a.span.start, b.span.start);
+        const int64_t shared =
+            std::min(a.span.end, b.span.end) - std::max(a.span.start, b.span.start);
         const int64_t shorter = std::min(a.span.end - a.span.start, b.span.end - b.span.start);
-        if (shared > 0 && static_cast<double>(shared) > kOverlapMax * static_cast<double>(shorter)) return true;
+        if (shared > 0 && static_cast<double>(shared) > kOverlapMax * static_cast<double>(shorter))
+            return true;
         if (a.text == b.text) return true;
         const size_t small = std::min(a.text.size(), b.text.size());
         const size_t large = std::max(a.text.size(), b.text.size());
-        if (static_cast<double>(small) < kSharedTermsMax * static_cast<double>(large) / 2) return false;
+        if (static_cast<double>(small) < kSharedTermsMax * static_cast<double>(large) / 2)
+            return false;
         const std::vector<std::string>& terms_a = terms_of(a);
         const std::vector<std::string>& terms_b = terms_of(b);
         size_t common = 0;
@@ -113,38 +125,47 @@ class Likeness {
 
 }  // namespace
 
-Result<Question> read_question(const ReleaseView& view, const embed::Encoder& encoder, const std::string& text, EncodeQuestion encode,
+Result<Question> read_question(const ReleaseView& view, const embed::Encoder& encoder,
+                               const std::string& text, EncodeQuestion encode,
                                const Deadline& deadline) {
     if (is_blank(text)) {
-        return fail(ErrorCode::InvalidArgument, "the question is empty", "Ask something, for example \"What is the financial outlook?\".");
+        return fail(ErrorCode::InvalidArgument, "the question is empty",
+                    "Ask something, for example \"What is the financial outlook?\".");
     }
     Question question;
     question.text = text;
     if (encode == EncodeQuestion::No || view.points->point_count() == 0) return question;
     NoProgress progress;
-    question.vector = PX_TRY(encoder.encode({question.text}, embed::TextKind::Query, deadline, progress));
+    question.vector =
+        PX_TRY(encoder.encode({question.text}, embed::TextKind::Query, deadline, progress));
     return question;
 }
 
-Result<std::vector<Passage>> search_passages(const ReleaseView& view, const Question& question, const SearchRequest& request, size_t top_k,
-                                             const AnswerOptions& options, const Deadline& deadline) {
+Result<std::vector<Passage>> search_passages(const ReleaseView& view, const Question& question,
+                                             const SearchRequest& request, size_t top_k,
+                                             const AnswerOptions& options,
+                                             const Deadline& deadline) {
     std::vector<Passage> passages;
     if (top_k == 0) return passages;
     const size_t candidates = std::max(options.candidates, top_k);
-    const std::vector<Fused> fused = PX_TRY(fuse(view, question, request, candidates, options.dense_weight, deadline));
+    const std::vector<Fused> fused =
+        PX_TRY(fuse(view, question, request, candidates, options.dense_weight, deadline));
     // Equal scores come in the order of chunk ids; points are read no further than needed.
     Likeness likeness;
     for (size_t begin = 0; begin < fused.size() && passages.size() < top_k;) {
         size_t end = begin;
         std::vector<Passage> equal;
         for (; end < fused.size() && fused[end].score == fused[begin].score; ++end) {
-            equal.push_back({view.points->point(fused[end].point), fused[end].score, fused[end].dense, fused[end].lexical});
+            equal.push_back({view.points->point(fused[end].point), fused[end].score,
+                             fused[end].dense, fused[end].lexical});
         }
-        std::sort(equal.begin(), equal.end(), [](const Passage& a, const Passage& b) { return a.point.id < b.point.id; });
+        std::sort(equal.begin(), equal.end(),
+                  [](const Passage& a, const Passage& b) { return a.point.id < b.point.id; });
         for (Passage& passage : equal) {
             if (passages.size() == top_k) break;
-            const bool known = std::any_of(passages.begin(), passages.end(),
-                                           [&](const Passage& better) { return likeness.same(better.point, passage.point); });
+            const bool known = std::any_of(
+                passages.begin(), passages.end(),
+                [&](const Passage& better) { return likeness.same(better.point, passage.point); });
             if (!known) passages.push_back(std::move(passage));
         }
         begin = end;
@@ -152,24 +173,32 @@ Result<std::vector<Passage>> search_passages(const ReleaseView& view, const Ques
     return passages;
 }
 
-Result<std::vector<Passage>> search(const ReleaseView& view, const embed::Encoder& encoder, const SearchRequest& request,
-                                    const AnswerOptions& options, const Deadline& deadline) {
-    const auto encode = request.mode == SearchRequest::Mode::Lexical ? EncodeQuestion::No : EncodeQuestion::Yes;
-    const Question question = PX_TRY(read_question(view, encoder, request.question, encode, deadline));
+Result<std::vector<Passage>> search(const ReleaseView& view, const embed::Encoder& encoder,
+                                    const SearchRequest& request, const AnswerOptions& options,
+                                    const Deadline& deadline) {
+    const auto encode =
+        request.mode == SearchRequest::Mode::Lexical ? EncodeQuestion::No : EncodeQuestion::Yes;
+    const Question question =
+        PX_TRY(read_question(view, encoder, request.question, encode, deadline));
     return search_passages(view, question, request, request.top_k, options, deadline);
 }
 
-Result<std::vector<std::pair<std::string, double>>> search_documents(const ReleaseView& view, const embed::Encoder& encoder,
-                                                                     const SearchRequest& request, const AnswerOptions& options,
+Result<std::vector<std::pair<std::string, double>>> search_documents(const ReleaseView& view,
+                                                                     const embed::Encoder& encoder,
+                                                                     const SearchRequest& request,
+                                                                     const AnswerOptions& options,
                                                                      const Deadline& deadline) {
-    const auto encode = request.mode == SearchRequest::Mode::Lexical ? EncodeQuestion::No : EncodeQuestion::Yes;
-    const Question question = PX_TRY(read_question(view, encoder, request.question, encode, deadline));
+    const auto encode =
+        request.mode == SearchRequest::Mode::Lexical ? EncodeQuestion::No : EncodeQuestion::Yes;
+    const Question question =
+        PX_TRY(read_question(view, encoder, request.question, encode, deadline));
     std::vector<std::pair<std::string, double>> documents;
     if (request.top_k == 0) return documents;
     // A document has many chunks: look at enough of them to see top_k documents.
     constexpr size_t kChunksPerDocument = 20;
     const size_t candidates = std::max(options.candidates, request.top_k * kChunksPerDocument);
-    const std::vector<Fused> fused = PX_TRY(fuse(view, question, request, candidates, options.dense_weight, deadline));
+    const std::vector<Fused> fused =
+        PX_TRY(fuse(view, question, request, candidates, options.dense_weight, deadline));
     std::unordered_map<std::string, double> best;
     for (const Fused& hit : fused) {
         const index::Point point = view.points->point(hit.point);

@@ -24,10 +24,12 @@ SearchRequest asking(std::string question, size_t top_k = 10) {
 
 TEST(Search, PutsThePassageAboutTheQuestionFirst) {
     TestRelease release(company());
-    for (const auto mode : {SearchRequest::Mode::Hybrid, SearchRequest::Mode::Dense, SearchRequest::Mode::Lexical}) {
+    for (const auto mode :
+         {SearchRequest::Mode::Hybrid, SearchRequest::Mode::Dense, SearchRequest::Mode::Lexical}) {
         SearchRequest request = asking("Who must wear gloves and a helmet?");
         request.mode = mode;
-        const auto found = search(release.view(), release.encoder(), request, {}, Deadline::never());
+        const auto found =
+            search(release.view(), release.encoder(), request, {}, Deadline::never());
         ASSERT_THAT(found, IsOk());
         ASSERT_FALSE(found->empty());
         EXPECT_THAT(found->front().point.text, HasSubstr("helmet"));
@@ -59,20 +61,29 @@ TEST(Search, AppliesFilters) {
     ASSERT_FALSE(found.empty());
     for (const Passage& passage : found) EXPECT_EQ(passage.point.author, "Bo Lind");
     request.filter.authors = {"Nobody"};
-    EXPECT_THAT(*search(release.view(), release.encoder(), request, {}, Deadline::never()), IsEmpty());
+    EXPECT_THAT(*search(release.view(), release.encoder(), request, {}, Deadline::never()),
+                IsEmpty());
 }
 
 TEST(Search, GivesAtMostTopK) {
     TestRelease release(company());
-    EXPECT_EQ(search(release.view(), release.encoder(), asking("outlook revenue", 2), {}, Deadline::never())->size(), 2U);
-    EXPECT_THAT(*search(release.view(), release.encoder(), asking("outlook revenue", 0), {}, Deadline::never()), IsEmpty());
+    EXPECT_EQ(search(release.view(), release.encoder(), asking("outlook revenue", 2), {},
+                     Deadline::never())
+                  ->size(),
+              2U);
+    EXPECT_THAT(*search(release.view(), release.encoder(), asking("outlook revenue", 0), {},
+                        Deadline::never()),
+                IsEmpty());
 }
 
 TEST(Search, CollapsesNearlyEqualPassagesOfOneDocument) {
-    const std::string sentence = "The pump station at the northern gate needs a new valve every spring season.";
-    TestRelease release({{"reports", "a", "A", "", "", "", sentence + "\n\n" + sentence + "\n\n" + sentence + " Indeed."},
+    const std::string sentence =
+        "The pump station at the northern gate needs a new valve every spring season.";
+    TestRelease release({{"reports", "a", "A", "", "", "",
+                          sentence + "\n\n" + sentence + "\n\n" + sentence + " Indeed."},
                          {"reports", "b", "B", "", "", "", sentence}});
-    const auto found = *search(release.view(), release.encoder(), asking("pump valve"), {}, Deadline::never());
+    const auto found =
+        *search(release.view(), release.encoder(), asking("pump valve"), {}, Deadline::never());
     std::multiset<std::string> documents;
     for (const Passage& passage : found) documents.insert(passage.point.document_id);
     EXPECT_EQ(documents.count("reports/a"), 1U);
@@ -81,34 +92,45 @@ TEST(Search, CollapsesNearlyEqualPassagesOfOneDocument) {
 
 TEST(Search, OrdersTiesByChunkId) {
     std::vector<TestDocument> documents;
-    for (int i = 0; i < 30; ++i) documents.push_back({"reports", fmt::format("d{}", i), "", "", "", "", "the same short text"});
+    for (int i = 0; i < 30; ++i)
+        documents.push_back(
+            {"reports", fmt::format("d{}", i), "", "", "", "", "the same short text"});
     TestRelease release(documents);
-    const auto found = *search(release.view(), release.encoder(), asking("short text", 30), {}, Deadline::never());
+    const auto found =
+        *search(release.view(), release.encoder(), asking("short text", 30), {}, Deadline::never());
     ASSERT_EQ(found.size(), 30U);
     for (size_t i = 1; i < found.size(); ++i) EXPECT_LT(found[i - 1].point.id, found[i].point.id);
 }
 
 TEST(Search, FindsNothingInAnEmptyRelease) {
     TestRelease release({});
-    EXPECT_THAT(*search(release.view(), release.encoder(), asking("outlook"), {}, Deadline::never()), IsEmpty());
+    EXPECT_THAT(
+        *search(release.view(), release.encoder(), asking("outlook"), {}, Deadline::never()),
+        IsEmpty());
 }
 
 TEST(Search, StopsAtTheDeadline) {
     TestRelease release(company());
     Deadline past;
     past.at = std::chrono::steady_clock::now() - std::chrono::seconds(1);
-    EXPECT_THAT(search(release.view(), release.encoder(), asking("outlook"), {}, past), IsError(ErrorCode::DeadlineExceeded));
+    EXPECT_THAT(search(release.view(), release.encoder(), asking("outlook"), {}, past),
+                IsError(ErrorCode::DeadlineExceeded));
 }
 
 TEST(SearchDocuments, GivesEachDocumentOnceWithoutItsSource) {
     TestRelease release(company());
-    const auto found = search_documents(release.view(), release.encoder(), asking("revenue in the third quarter"), {}, Deadline::never());
+    const auto found =
+        search_documents(release.view(), release.encoder(), asking("revenue in the third quarter"),
+                         {}, Deadline::never());
     ASSERT_THAT(found, IsOk());
     ASSERT_FALSE(found->empty());
     EXPECT_EQ(found->front().first, "2024-q3");
     std::set<std::string> names;
     for (const auto& [name, score] : *found) EXPECT_TRUE(names.insert(name).second) << name;
-    EXPECT_EQ(search_documents(release.view(), release.encoder(), asking("revenue", 1), {}, Deadline::never())->size(), 1U);
+    EXPECT_EQ(search_documents(release.view(), release.encoder(), asking("revenue", 1), {},
+                               Deadline::never())
+                  ->size(),
+              1U);
 }
 
 }  // namespace

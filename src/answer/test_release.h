@@ -1,5 +1,5 @@
-// A release for the tests of the room: documents chunked, indexed and published in a real catalog; vectors of a toy encoder that maps
-// shared words to nearness.
+// A release for the tests of the room: documents chunked, indexed and published in a real catalog;
+// vectors of a toy encoder that maps shared words to nearness.
 #pragma once
 
 #include <fmt/format.h>
@@ -24,8 +24,8 @@ namespace px::answer {
 /// Each term of a text adds to one dimension: texts that share terms are near.
 class ToyEncoder final : public embed::Encoder {
   public:
-    Result<std::vector<float>> encode(const std::vector<std::string_view>& texts, embed::TextKind, const Deadline& deadline,
-                                      Progress&) const override {
+    Result<std::vector<float>> encode(const std::vector<std::string_view>& texts, embed::TextKind,
+                                      const Deadline& deadline, Progress&) const override {
         PX_TRY(deadline.check());
         ++calls;
         most_texts = std::max(most_texts, texts.size());
@@ -66,11 +66,14 @@ struct TestDocument {
 /// The documents most tests use.
 inline std::vector<TestDocument> company() {
     return {{"reports", "2024-q3", "Third quarter report", "Ada Verne", "Finance", "2024-10-01",
-             "Revenue grew by 4.5 percent in the third quarter. The growth came from the Zurich office.\n\n"
-             "The financial outlook for next year is cautious. Management expects revenue to grow by 2 percent.\n\n"
+             "Revenue grew by 4.5 percent in the third quarter. The growth came from the Zurich "
+             "office.\n\n"
+             "The financial outlook for next year is cautious. Management expects revenue to grow "
+             "by 2 percent.\n\n"
              "Energy costs fell because the plant in Basel closed. Nobody was dismissed."},
             {"reports", "2024-q4", "Fourth quarter report", "Bo Lind", "Finance", "2025-01-02",
-             "Revenue was flat in the fourth quarter. A strike halted the Basel railway for two weeks.\n\n"
+             "Revenue was flat in the fourth quarter. A strike halted the Basel railway for two "
+             "weeks.\n\n"
              "The financial outlook has improved since October. Orders rose by a tenth."},
             {"filings", "safety.md", "Safety manual", "Cleo Marsh", "Operations", "2023-05-05",
              "Wear a helmet in the hall. Gloves are mandatory near the press.\n\n"
@@ -80,8 +83,10 @@ inline std::vector<TestDocument> company() {
 
 class TestRelease {
   public:
-    explicit TestRelease(const std::vector<TestDocument>& documents, chunk::SplitterOptions splitting = {.size = 120, .overlap = 20}) {
-        catalog_ = *catalog::open_sqlite_catalog(folder_ / "catalog.db", catalog::OpenMode::ReadWrite, clock_);
+    explicit TestRelease(const std::vector<TestDocument>& documents,
+                         chunk::SplitterOptions splitting = {.size = 120, .overlap = 20}) {
+        catalog_ = *catalog::open_sqlite_catalog(folder_ / "catalog.db",
+                                                 catalog::OpenMode::ReadWrite, clock_);
         vectors_ = *index::open_embedded_store(objects_);
         std::vector<index::Point> points;
         std::map<std::string, std::vector<catalog::DocumentRow>> rows;
@@ -94,7 +99,8 @@ class TestRelease {
             row.title = document.title;
             row.author = document.author;
             row.category = document.category;
-            if (!document.date.empty()) row.created_at = *parse_date(document.date) * int64_t{86'400'000'000};
+            if (!document.date.empty())
+                row.created_at = *parse_date(document.date) * int64_t{86'400'000'000};
             row.ingested_at = clock_.now();
             row.path = "data/" + document.id;
             row.landed_sha256 = sha256_hex("file of " + document.text);
@@ -115,12 +121,14 @@ class TestRelease {
                 point.author = row.author;
                 point.category = row.category;
                 point.created_at = row.created_at;
-                point.text = document.text.substr(static_cast<size_t>(span.start), static_cast<size_t>(span.end - span.start));
+                point.text = document.text.substr(static_cast<size_t>(span.start),
+                                                  static_cast<size_t>(span.end - span.start));
                 point.span = span;
                 point.id = index::identify(point);
                 NoProgress progress;
-                point.vector = *encoder_.encode({chunk::embedding_text(point.title, point.text)}, embed::TextKind::Passage,
-                                                Deadline::never(), progress);
+                point.vector =
+                    *encoder_.encode({chunk::embedding_text(point.title, point.text)},
+                                     embed::TextKind::Passage, Deadline::never(), progress);
                 points.push_back(std::move(point));
             }
             texts_[row.document_id] = document.text;
@@ -129,11 +137,13 @@ class TestRelease {
         catalog::Publication publication;
         publication.release.run = (*catalog_->begin_run("2026-11-23", "", "")).id;
         publication.release.ds = "2026-11-23";
-        publication.release.index_manifest = (*vectors_->apply(std::nullopt, {}, points, Deadline::never())).value;
+        publication.release.index_manifest =
+            (*vectors_->apply(std::nullopt, {}, points, Deadline::never())).value;
         publication.release.table_versions = {{"reports", 5}, {"filings", 2}};
         publication.release.documents = static_cast<int64_t>(documents.size());
         publication.release.chunks = static_cast<int64_t>(points.size());
-        for (auto& [source, list] : rows) publication.documents.push_back({source, std::nullopt, std::move(list)});
+        for (auto& [source, list] : rows)
+            publication.documents.push_back({source, std::nullopt, std::move(list)});
         view_.release = *catalog_->publish(publication);
         view_.points = *vectors_->open({view_.release.index_manifest});
         encoder_.calls = 0;

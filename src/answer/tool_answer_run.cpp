@@ -1,6 +1,8 @@
-// Runs chunking, embedding, index and answers over documents of a JSON Lines file, without lake and catalog: for comparing
-// retrieval quality with judged queries. Prints TSV: query_id, document_id, score; or with --ask one JSON object a query.
-//   tool_answer_run --documents docs.jsonl --queries q.jsonl --work DIR [--model DIR] [--precision bf16] [--mode hybrid|dense|lexical]
+// Runs chunking, embedding, index and answers over documents of a JSON Lines file, without lake and
+// catalog: for comparing retrieval quality with judged queries. Prints TSV: query_id, document_id,
+// score; or with --ask one JSON object a query.
+//   tool_answer_run --documents docs.jsonl --queries q.jsonl --work DIR [--model DIR] [--precision
+//   bf16] [--mode hybrid|dense|lexical]
 //                   [--top-k 100] [--ask] [--threads N]
 #include <fmt/format.h>
 
@@ -30,7 +32,8 @@ Result<std::vector<json::object>> read_lines(const std::string& path) {
     for (std::string line; std::getline(file, line);) {
         boost::system::error_code error;
         json::value value = json::parse(line, error);
-        if (error || !value.is_object()) return fail(ErrorCode::InvalidArgument, path + " is not JSON Lines of objects");
+        if (error || !value.is_object())
+            return fail(ErrorCode::InvalidArgument, path + " is not JSON Lines of objects");
         objects.push_back(std::move(value.get_object()));
     }
     return objects;
@@ -64,7 +67,8 @@ Result<int> run(const std::map<std::string, std::string>& options) {
     const auto documents = PX_TRY(read_lines(option("documents", "")));
     Sha256 hash;
     for (const json::object& document : documents) hash.update(json::serialize(document));
-    const std::filesystem::path known = work / (to_hex(hash.finish()) + "." + option("precision", "bf16"));
+    const std::filesystem::path known =
+        work / (to_hex(hash.finish()) + "." + option("precision", "bf16"));
     index::ManifestId manifest;
     if (std::ifstream file(known); file) {
         file >> manifest.value;
@@ -79,8 +83,10 @@ Result<int> run(const std::map<std::string, std::string>& options) {
                 point.document_id = "documents/" + text_of(document, "doc_id");
                 point.title = text_of(document, "title");
                 point.author = text_of(document, "author");
-                if (const auto day = parse_date(text_of(document, "published_at"))) point.created_at = *day * int64_t{86'400'000'000};
-                point.text = text.substr(static_cast<size_t>(span.start), static_cast<size_t>(span.end - span.start));
+                if (const auto day = parse_date(text_of(document, "published_at")))
+                    point.created_at = *day * int64_t{86'400'000'000};
+                point.text = text.substr(static_cast<size_t>(span.start),
+                                         static_cast<size_t>(span.end - span.start));
                 point.span = span;
                 point.id = index::identify(point);
                 texts.push_back(chunk::embedding_text(point.title, point.text));
@@ -89,12 +95,17 @@ Result<int> run(const std::map<std::string, std::string>& options) {
         }
         const auto started = std::chrono::steady_clock::now();
         NoProgress progress;
-        const auto vectors = PX_TRY(encoder->encode({texts.begin(), texts.end()}, embed::TextKind::Passage, Deadline::never(), progress));
-        const auto seconds = [&] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count(); };
+        const auto vectors = PX_TRY(encoder->encode(
+            {texts.begin(), texts.end()}, embed::TextKind::Passage, Deadline::never(), progress));
+        const auto seconds = [&] {
+            return std::chrono::duration<double>(std::chrono::steady_clock::now() - started)
+                .count();
+        };
         fmt::print(stderr, "embedded {} chunks in {:.1f} s\n", points.size(), seconds());
         for (size_t i = 0; i < points.size(); ++i) {
-            points[i].vector.assign(vectors.begin() + static_cast<std::ptrdiff_t>(i * encoder->width()),
-                                    vectors.begin() + static_cast<std::ptrdiff_t>((i + 1) * encoder->width()));
+            points[i].vector.assign(
+                vectors.begin() + static_cast<std::ptrdiff_t>(i * encoder->width()),
+                vectors.begin() + static_cast<std::ptrdiff_t>((i + 1) * encoder->width()));
         }
         const double before = seconds();
         manifest = PX_TRY(store->apply(std::nullopt, {}, std::move(points), Deadline::never()));
@@ -106,7 +117,8 @@ Result<int> run(const std::map<std::string, std::string>& options) {
     const auto opening = std::chrono::steady_clock::now();
     view.points = PX_TRY(store->open(manifest));
     fmt::print(stderr, "opened {} points in {:.1f} ms\n", view.points->point_count(),
-               std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - opening).count());
+               std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - opening)
+                   .count());
 
     answer::SearchRequest request;
     request.top_k = std::stoul(option("top-k", "100"));
@@ -118,19 +130,26 @@ Result<int> run(const std::map<std::string, std::string>& options) {
     for (const json::object& query : PX_TRY(read_lines(option("queries", "")))) {
         request.question = text_of(query, "text");
         if (option("ask", "") == "1") {
-            const auto draft = PX_TRY(answer::draft(view, *encoder, request, answering, Deadline::never()));
+            const auto draft =
+                PX_TRY(answer::draft(view, *encoder, request, answering, Deadline::never()));
             json::array sentences;
             for (const auto& chosen : draft.extract.sentences) {
                 const index::Point& point = draft.passages[chosen.passage].point;
-                sentences.push_back({{"support", chosen.support},
-                                     {"document", point.document_id},
-                                     {"text", generate::display_text(std::string_view(point.text).substr(chosen.start, chosen.end - chosen.start))}});
+                sentences.push_back(
+                    {{"support", chosen.support},
+                     {"document", point.document_id},
+                     {"text", generate::display_text(
+                                  std::string_view(point.text)
+                                      .substr(chosen.start, chosen.end - chosen.start))}});
             }
             fmt::print("{}\n", json::serialize(json::object{{"question", request.question},
                                                             {"support", draft.extract.support},
+                                                            {"meaning", draft.extract.meaning},
+                                                            {"words", draft.extract.words},
                                                             {"sentences", std::move(sentences)}}));
         } else {
-            for (const auto& [id, score] : PX_TRY(answer::search_documents(view, *encoder, request, answering, Deadline::never()))) {
+            for (const auto& [id, score] : PX_TRY(answer::search_documents(
+                     view, *encoder, request, answering, Deadline::never()))) {
                 fmt::print("{}\t{}\t{:.9f}\n", text_of(query, "query_id"), id, score);
             }
         }

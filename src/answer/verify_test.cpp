@@ -15,10 +15,13 @@ using ::testing::UnorderedElementsAre;
 
 std::vector<Citation> citations_of(TestRelease& release) {
     std::vector<Citation> all;
-    for (const char* question : {"What is the financial outlook?", "Who wears a helmet in the hall?", "How did revenue develop in the quarter?"}) {
+    for (const char* question :
+         {"What is the financial outlook?", "Who wears a helmet in the hall?",
+          "How did revenue develop in the quarter?"}) {
         SearchRequest request;
         request.question = question;
-        const auto answer = *ask(release.view(), release.catalog(), release.encoder(), request, {}, Deadline::never());
+        const auto answer = *ask(release.view(), release.catalog(), release.encoder(), request, {},
+                                 Deadline::never());
         all.insert(all.end(), answer.citations.begin(), answer.citations.end());
     }
     return all;
@@ -29,11 +32,13 @@ TEST(Verify, PassesEveryCitationOfAnAnswer) {
     const auto citations = citations_of(release);
     ASSERT_GE(citations.size(), 4U);
     for (const Citation& citation : citations) {
-        const auto verification = verify(release.view(), release.catalog(), citation, release.rederive());
+        const auto verification =
+            verify(release.view(), release.catalog(), citation, release.rederive());
         ASSERT_THAT(verification, IsOk());
         EXPECT_TRUE(verification->verified) << verification->reason;
         EXPECT_THAT(verification->steps,
-                    UnorderedElementsAre(Pair("landed file sha256", true), Pair("record bytes", true), Pair("document text", true),
+                    UnorderedElementsAre(Pair("landed file sha256", true),
+                                         Pair("record bytes", true), Pair("document text", true),
                                          Pair("chunk id", true), Pair("quote", true)));
         EXPECT_EQ(verification->reason, "");
     }
@@ -47,7 +52,8 @@ TEST(Verify, FailsAtTheStepThatIsWrong) {
     const auto expect_failed = [&](const char* step, auto change) {
         Citation citation = good;
         change(citation);
-        const auto verification = verify(release.view(), release.catalog(), citation, release.rederive());
+        const auto verification =
+            verify(release.view(), release.catalog(), citation, release.rederive());
         ASSERT_THAT(verification, IsOk());
         EXPECT_FALSE(verification->verified) << step;
         EXPECT_NE(verification->reason, "");
@@ -61,7 +67,8 @@ TEST(Verify, FailsAtTheStepThatIsWrong) {
         EXPECT_FALSE(first);
     };
     expect_failed("landed file sha256", [](Citation& c) { c.document_id = "reports/none"; });
-    expect_failed("landed file sha256", [](Citation& c) { c.source.sha256 = std::string(64, '0'); });
+    expect_failed("landed file sha256",
+                  [](Citation& c) { c.source.sha256 = std::string(64, '0'); });
     expect_failed("landed file sha256", [](Citation& c) { c.source.landed += "x"; });
     expect_failed("landed file sha256", [](Citation& c) { c.source.file = "another.csv"; });
     expect_failed("record bytes", [](Citation& c) { c.source.line = 8; });
@@ -87,7 +94,8 @@ TEST(Verify, FailsWhenTheLandedTextIsAnother) {
     const Citation citation = citations_of(release).front();
     std::string& text = release.texts()[citation.document_id];
     text.replace(text.find("outlook"), 7, "OUTLOOK");
-    const auto verification = *verify(release.view(), release.catalog(), citation, release.rederive());
+    const auto verification =
+        *verify(release.view(), release.catalog(), citation, release.rederive());
     EXPECT_FALSE(verification.verified);
     EXPECT_THAT(verification.reason, HasSubstr("differs"));
     release.texts().clear();
@@ -100,10 +108,14 @@ TEST(Verify, FailsWhenTheLandedTextIsAnother) {
 TEST(Verify, TellsFailureToLookFromFailureToVerify) {
     TestRelease release(company());
     Citation citation = citations_of(release).front();
-    const Rederive unreachable = [](const auto&, int64_t) -> Result<std::string> { return fail(ErrorCode::Unavailable, "storage is away"); };
-    EXPECT_THAT(verify(release.view(), release.catalog(), citation, unreachable), IsError(ErrorCode::Unavailable));
+    const Rederive unreachable = [](const auto&, int64_t) -> Result<std::string> {
+        return fail(ErrorCode::Unavailable, "storage is away");
+    };
+    EXPECT_THAT(verify(release.view(), release.catalog(), citation, unreachable),
+                IsError(ErrorCode::Unavailable));
     citation.release = 99;
-    EXPECT_THAT(verify(release.view(), release.catalog(), citation, release.rederive()), IsError(ErrorCode::InvalidArgument, "release 99"));
+    EXPECT_THAT(verify(release.view(), release.catalog(), citation, release.rederive()),
+                IsError(ErrorCode::InvalidArgument, "release 99"));
 }
 
 }  // namespace

@@ -27,7 +27,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
         row[0] = i;
         for (size_t j = 1; j <= b.size(); ++j) {
             const size_t above = row[j];
-            row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+            row[j] =
+                std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
             diagonal = above;
         }
     }
@@ -51,12 +52,14 @@ std::map<std::string, std::string> read_dotenv(const std::filesystem::path& file
         std::string value = line.substr(equals + 1);
         const size_t first = value.find_first_not_of(" \t");
         value = first == std::string::npos ? "" : value.substr(first);
-        if (value.size() >= 2 && (value[0] == '"' || value[0] == '\'') && value.find(value[0], 1) != std::string::npos) {
+        if (value.size() >= 2 && (value[0] == '"' || value[0] == '\'') &&
+            value.find(value[0], 1) != std::string::npos) {
             value = value.substr(1, value.find(value[0], 1) - 1);
         } else {
             const size_t comment = value.find(" #");
             if (comment != std::string::npos) value.resize(comment);
-            while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.pop_back();
+            while (!value.empty() && (value.back() == ' ' || value.back() == '\t'))
+                value.pop_back();
         }
         variables[name] = value;
     }
@@ -66,24 +69,29 @@ std::map<std::string, std::string> read_dotenv(const std::filesystem::path& file
 /// Reads nodes with their place, resolves ${env:NAME}, notes where each setting came from.
 class FileReader {
   public:
-    FileReader(std::string file_name, const Environment& environment, std::map<std::string, std::string> dotenv)
+    FileReader(std::string file_name, const Environment& environment,
+               std::map<std::string, std::string> dotenv)
         : file_(std::move(file_name)), environment_(environment), dotenv_(std::move(dotenv)) {}
 
     Error error(const YAML::Node& node, std::string message, std::string hint = {}) const {
         const YAML::Mark mark = node.Mark();
         return fail(ErrorCode::InvalidArgument,
                     mark.is_null() ? fmt::format("{}: {}", file_, message)
-                                   : fmt::format("{}:{}:{}: {}", file_, mark.line + 1, mark.column + 1, message),
+                                   : fmt::format("{}:{}:{}: {}", file_, mark.line + 1,
+                                                 mark.column + 1, message),
                     std::move(hint));
     }
 
-    Result<void> expect_map(const YAML::Node& node, const std::string& path, const std::vector<std::string>& known) const {
-        if (!node.IsMap()) return error(node, fmt::format("{} must be a mapping of keys to values", path));
+    Result<void> expect_map(const YAML::Node& node, const std::string& path,
+                            const std::vector<std::string>& known) const {
+        if (!node.IsMap())
+            return error(node, fmt::format("{} must be a mapping of keys to values", path));
         std::vector<std::string> seen;
         for (const auto& entry : node) {
             const std::string key = entry.first.Scalar();
             if (std::ranges::find(seen, key) != seen.end()) {
-                return error(entry.first, fmt::format("key '{}' stands twice in {}", key, path), "Remove one of them");
+                return error(entry.first, fmt::format("key '{}' stands twice in {}", key, path),
+                             "Remove one of them");
             }
             seen.push_back(key);
             if (known.empty() || std::ranges::find(known, key) != known.end()) continue;
@@ -91,7 +99,8 @@ class FileReader {
             std::string list;
             for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
             return error(entry.first, fmt::format("unknown key '{}' in {}", key, path),
-                         near ? fmt::format("Did you mean '{}'?", *near) : fmt::format("Known keys: {}", list));
+                         near ? fmt::format("Did you mean '{}'?", *near)
+                              : fmt::format("Known keys: {}", list));
         }
         return {};
     }
@@ -107,12 +116,15 @@ class FileReader {
             value += raw.substr(at, open - at);
             if (open == std::string::npos) break;
             const size_t close = raw.find('}', open);
-            if (close == std::string::npos) return error(node, fmt::format("{}: '${{env:' is never closed", path), "Add }");
+            if (close == std::string::npos)
+                return error(node, fmt::format("{}: '${{env:' is never closed", path), "Add }");
             const std::string name = raw.substr(open + 6, close - open - 6);
             const std::optional<std::string> found = variable(name);
             if (!found) {
-                return error(node, fmt::format("{} needs the variable {}, which is not set", path, name),
-                             fmt::format("Export {} or put it into the .env file beside the pipeline file", name));
+                return error(
+                    node, fmt::format("{} needs the variable {}, which is not set", path, name),
+                    fmt::format("Export {} or put it into the .env file beside the pipeline file",
+                                name));
             }
             secret = true;
             value += *found;
@@ -122,12 +134,15 @@ class FileReader {
         return value;
     }
 
-    Result<int64_t> number(const YAML::Node& node, const std::string& path, int64_t min, int64_t max) {
+    Result<int64_t> number(const YAML::Node& node, const std::string& path, int64_t min,
+                           int64_t max) {
         const std::string value = PX_TRY(text(node, path));
         int64_t parsed = 0;
         const auto [end, code] = std::from_chars(value.data(), value.data() + value.size(), parsed);
-        if (code != std::errc() || end != value.data() + value.size() || parsed < min || parsed > max) {
-            return error(node, fmt::format("{} is '{}', not a whole number from {} to {}", path, value, min, max));
+        if (code != std::errc() || end != value.data() + value.size() || parsed < min ||
+            parsed > max) {
+            return error(node, fmt::format("{} is '{}', not a whole number from {} to {}", path,
+                                           value, min, max));
         }
         return parsed;
     }
@@ -162,18 +177,21 @@ class FileReader {
         for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
         const std::optional<std::string> near = nearest(value, names);
         return error(node, fmt::format("{} is '{}'", path, value),
-                     near ? fmt::format("Did you mean '{}'? Allowed: {}", *near, all) : fmt::format("Allowed: {}", all));
+                     near ? fmt::format("Did you mean '{}'? Allowed: {}", *near, all)
+                          : fmt::format("Allowed: {}", all));
     }
 
     std::optional<std::string> variable(const std::string& name) const {
-        if (const auto it = environment_.variables.find(name); it != environment_.variables.end()) return it->second;
+        if (const auto it = environment_.variables.find(name); it != environment_.variables.end())
+            return it->second;
         if (const auto it = dotenv_.find(name); it != dotenv_.end()) return it->second;
         return std::nullopt;
     }
     bool in_process(const std::string& name) const { return environment_.variables.contains(name); }
 
     void note(const std::string& path, std::string value, const YAML::Node& node) {
-        settings_.push_back({path, std::move(value), fmt::format("{}:{}", file_, node.Mark().line + 1)});
+        settings_.push_back(
+            {path, std::move(value), fmt::format("{}:{}", file_, node.Mark().line + 1)});
     }
     void note(const std::string& path, std::string value, std::string origin) {
         std::erase_if(settings_, [&](const Setting& setting) { return setting.key == path; });
@@ -202,17 +220,23 @@ Result<double> share(FileReader& reader, const YAML::Node& node, const std::stri
     } catch (const std::exception&) {
         // told below
     }
-    return reader.error(node, fmt::format("{} is '{}'", path, node.Scalar()), "Write a share such as 1% or 0.01");
+    return reader.error(node, fmt::format("{} is '{}'", path, node.Scalar()),
+                        "Write a share such as 1% or 0.01");
 }
 
-Result<std::chrono::seconds> duration(FileReader& reader, const YAML::Node& node, const std::string& path) {
+Result<std::chrono::seconds> duration(FileReader& reader, const YAML::Node& node,
+                                      const std::string& path) {
     const std::string value = PX_TRY(reader.text(node, path));
     int64_t count = 0;
     const auto [end, code] = std::from_chars(value.data(), value.data() + value.size(), count);
     const std::string unit(end, value.data() + value.size());
-    const int64_t factor = unit == "s" || unit.empty() ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : 0;
+    const int64_t factor = unit == "s" || unit.empty() ? 1
+                           : unit == "m"               ? 60
+                           : unit == "h"               ? 3600
+                                                       : 0;
     if (code != std::errc() || factor == 0 || count < 0 || count > 1'000'000) {
-        return reader.error(node, fmt::format("{} is '{}'", path, value), "Write a duration such as 30s, 5m or 1h");
+        return reader.error(node, fmt::format("{} is '{}'", path, value),
+                            "Write a duration such as 30s, 5m or 1h");
     }
     return std::chrono::seconds(count * factor);
 }
@@ -237,9 +261,9 @@ Result<void> read_files(FileReader& reader, const YAML::Node& node, const std::s
         return {};
     }
     PX_TRY(reader.expect_map(node, path,
-                             {"path", "delimiter", "quote", "escape", "comment", "header", "header_lines", "skip_lines",
-                              "columns", "encoding", "ragged", "stray_quotes", "trim", "max_field_bytes",
-                              "max_record_bytes"}));
+                             {"path", "delimiter", "quote", "escape", "comment", "header",
+                              "header_lines", "skip_lines", "columns", "encoding", "ragged",
+                              "stray_quotes", "trim", "max_field_bytes", "max_record_bytes"}));
     if (!node["path"]) return reader.error(node, path + " lacks 'path'");
     source.pattern = PX_TRY(reader.text(node["path"], path + ".path"));
     source::CsvOptions& csv = source.csv;
@@ -259,11 +283,15 @@ Result<void> read_files(FileReader& reader, const YAML::Node& node, const std::s
             csv.quote = PX_TRY(character(reader, n, path + ".quote"));
         }
     }
-    if (const YAML::Node n = node["escape"]) csv.escape = PX_TRY(character(reader, n, path + ".escape"));
-    if (const YAML::Node n = node["comment"]) csv.comment = PX_TRY(character(reader, n, path + ".comment"));
-    if (const YAML::Node n = node["header"]) csv.header_lines = PX_TRY(reader.boolean(n, path + ".header")) ? 1 : 0;
+    if (const YAML::Node n = node["escape"])
+        csv.escape = PX_TRY(character(reader, n, path + ".escape"));
+    if (const YAML::Node n = node["comment"])
+        csv.comment = PX_TRY(character(reader, n, path + ".comment"));
+    if (const YAML::Node n = node["header"])
+        csv.header_lines = PX_TRY(reader.boolean(n, path + ".header")) ? 1 : 0;
     if (const YAML::Node n = node["header_lines"]) {
-        csv.header_lines = static_cast<int>(PX_TRY(reader.number(n, path + ".header_lines", 0, 100)));
+        csv.header_lines =
+            static_cast<int>(PX_TRY(reader.number(n, path + ".header_lines", 0, 100)));
     }
     if (const YAML::Node n = node["skip_lines"]) {
         csv.skip_lines = PX_TRY(reader.number(n, path + ".skip_lines", 0, 1'000'000));
@@ -280,11 +308,13 @@ Result<void> read_files(FileReader& reader, const YAML::Node& node, const std::s
     }
     if (const YAML::Node n = node["ragged"]) {
         csv.ragged = PX_TRY(reader.one_of<source::RaggedRows>(
-            n, path + ".ragged", {{"reject", source::RaggedRows::Reject}, {"pad", source::RaggedRows::PadShort}}));
+            n, path + ".ragged",
+            {{"reject", source::RaggedRows::Reject}, {"pad", source::RaggedRows::PadShort}}));
     }
     if (const YAML::Node n = node["stray_quotes"]) {
         csv.stray_quotes = PX_TRY(reader.one_of<source::StrayQuotes>(
-            n, path + ".stray_quotes", {{"reject", source::StrayQuotes::Reject}, {"keep", source::StrayQuotes::Keep}}));
+            n, path + ".stray_quotes",
+            {{"reject", source::StrayQuotes::Reject}, {"keep", source::StrayQuotes::Keep}}));
     }
     if (const YAML::Node n = node["trim"]) csv.trim = PX_TRY(reader.boolean(n, path + ".trim"));
     if (const YAML::Node n = node["max_field_bytes"]) {
@@ -296,20 +326,27 @@ Result<void> read_files(FileReader& reader, const YAML::Node& node, const std::s
     return {};
 }
 
-Result<contract::ColumnRule> read_column(FileReader& reader, const YAML::Node& node, const std::string& path) {
-    PX_TRY(reader.expect_map(node, path, {"name", "type", "required", "unique", "role", "transform", "default", "one_of",
-                                          "min", "max", "pattern"}));
+Result<contract::ColumnRule> read_column(FileReader& reader, const YAML::Node& node,
+                                         const std::string& path) {
+    PX_TRY(reader.expect_map(node, path,
+                             {"name", "type", "required", "unique", "role", "transform", "default",
+                              "one_of", "min", "max", "pattern"}));
     contract::ColumnRule rule;
     if (!node["name"]) return reader.error(node, path + " lacks 'name'");
     rule.name = PX_TRY(reader.text(node["name"], path + ".name"));
     rule.type = {columnar::TypeId::String};
     if (const YAML::Node n = node["type"]) {
-        const Result<columnar::DataType> type = contract::parse_type(PX_TRY(reader.text(n, path + ".type")));
-        if (!type) return reader.error(n, fmt::format("column {}: {}", rule.name, type.error().message), type.error().hint);
+        const Result<columnar::DataType> type =
+            contract::parse_type(PX_TRY(reader.text(n, path + ".type")));
+        if (!type)
+            return reader.error(n, fmt::format("column {}: {}", rule.name, type.error().message),
+                                type.error().hint);
         rule.type = *type;
     }
-    if (const YAML::Node n = node["required"]) rule.required = PX_TRY(reader.boolean(n, path + ".required"));
-    if (const YAML::Node n = node["unique"]) rule.unique = PX_TRY(reader.boolean(n, path + ".unique"));
+    if (const YAML::Node n = node["required"])
+        rule.required = PX_TRY(reader.boolean(n, path + ".required"));
+    if (const YAML::Node n = node["unique"])
+        rule.unique = PX_TRY(reader.boolean(n, path + ".unique"));
     if (const YAML::Node n = node["role"]) {
         using contract::Role;
         rule.role = PX_TRY(reader.one_of<Role>(n, path + ".role",
@@ -337,65 +374,86 @@ Result<contract::ColumnRule> read_column(FileReader& reader, const YAML::Node& n
             for (size_t i = 0; i < n.size(); ++i) rule.transforms.push_back(PX_TRY(read(n[i])));
         }
     }
-    if (const YAML::Node n = node["default"]) rule.default_value = PX_TRY(reader.text(n, path + ".default"));
+    if (const YAML::Node n = node["default"])
+        rule.default_value = PX_TRY(reader.text(n, path + ".default"));
     if (const YAML::Node n = node["one_of"]) rule.one_of = PX_TRY(reader.list(n, path + ".one_of"));
     if (const YAML::Node n = node["min"]) rule.min = PX_TRY(reader.text(n, path + ".min"));
     if (const YAML::Node n = node["max"]) rule.max = PX_TRY(reader.text(n, path + ".max"));
-    if (const YAML::Node n = node["pattern"]) rule.pattern = PX_TRY(reader.text(n, path + ".pattern"));
+    if (const YAML::Node n = node["pattern"])
+        rule.pattern = PX_TRY(reader.text(n, path + ".pattern"));
     return rule;
 }
 
-Result<contract::Contract> read_contract(FileReader& reader, const YAML::Node& node, const std::string& name) {
+Result<contract::Contract> read_contract(FileReader& reader, const YAML::Node& node,
+                                         const std::string& name) {
     const std::string path = "contracts." + name;
-    PX_TRY(reader.expect_map(node, path, {"columns", "extra_columns", "quarantine", "max_drop", "checks", "null_values"}));
+    PX_TRY(reader.expect_map(
+        node, path,
+        {"columns", "extra_columns", "quarantine", "max_drop", "checks", "null_values"}));
     contract::Contract contract;
     contract.name = name;
     const YAML::Node columns = node["columns"];
-    if (!columns || !columns.IsSequence()) return reader.error(node, path + " lacks a list 'columns'");
+    if (!columns || !columns.IsSequence())
+        return reader.error(node, path + " lacks a list 'columns'");
     for (size_t i = 0; i < columns.size(); ++i) {
-        contract.columns.push_back(PX_TRY(read_column(reader, columns[i], fmt::format("{}.columns[{}]", path, i))));
+        contract.columns.push_back(
+            PX_TRY(read_column(reader, columns[i], fmt::format("{}.columns[{}]", path, i))));
     }
     if (const YAML::Node n = node["extra_columns"]) {
         using contract::ExtraColumns;
-        contract.extra_columns = PX_TRY(reader.one_of<ExtraColumns>(
-            n, path + ".extra_columns",
-            {{"reject", ExtraColumns::Reject}, {"keep", ExtraColumns::Keep}, {"drop", ExtraColumns::Drop}}));
+        contract.extra_columns =
+            PX_TRY(reader.one_of<ExtraColumns>(n, path + ".extra_columns",
+                                               {{"reject", ExtraColumns::Reject},
+                                                {"keep", ExtraColumns::Keep},
+                                                {"drop", ExtraColumns::Drop}}));
     }
     if (const YAML::Node n = node["quarantine"]) {
         PX_TRY(reader.expect_map(n, path + ".quarantine", {"halt_above"}));
-        if (n["halt_above"]) contract.halt_above = PX_TRY(share(reader, n["halt_above"], path + ".quarantine.halt_above"));
+        if (n["halt_above"])
+            contract.halt_above =
+                PX_TRY(share(reader, n["halt_above"], path + ".quarantine.halt_above"));
     }
-    if (const YAML::Node n = node["max_drop"]) contract.max_drop = PX_TRY(share(reader, n, path + ".max_drop"));
-    if (const YAML::Node n = node["null_values"]) contract.null_values = PX_TRY(reader.list(n, path + ".null_values"));
+    if (const YAML::Node n = node["max_drop"])
+        contract.max_drop = PX_TRY(share(reader, n, path + ".max_drop"));
+    if (const YAML::Node n = node["null_values"])
+        contract.null_values = PX_TRY(reader.list(n, path + ".null_values"));
     if (const YAML::Node n = node["checks"]) {
         if (!n.IsSequence()) return reader.error(n, path + ".checks must be a list");
         for (size_t i = 0; i < n.size(); ++i) {
             const std::string at = fmt::format("{}.checks[{}]", path, i);
             PX_TRY(reader.expect_map(n[i], at, {"name", "sql", "expect"}));
-            if (!n[i]["sql"] || !n[i]["expect"]) return reader.error(n[i], at + " needs 'sql' and 'expect'");
+            if (!n[i]["sql"] || !n[i]["expect"])
+                return reader.error(n[i], at + " needs 'sql' and 'expect'");
             contract::TableCheck check;
-            check.name = n[i]["name"] ? PX_TRY(reader.text(n[i]["name"], at + ".name")) : fmt::format("check {}", i + 1);
+            check.name = n[i]["name"] ? PX_TRY(reader.text(n[i]["name"], at + ".name"))
+                                      : fmt::format("check {}", i + 1);
             check.sql = PX_TRY(reader.text(n[i]["sql"], at + ".sql"));
             check.expect = PX_TRY(reader.text(n[i]["expect"], at + ".expect"));
             contract.checks.push_back(std::move(check));
         }
     }
     const Result<void> valid = contract.validate();
-    if (!valid) return reader.error(node, fmt::format("contract {}: {}", name, valid.error().message), valid.error().hint);
+    if (!valid)
+        return reader.error(node, fmt::format("contract {}: {}", name, valid.error().message),
+                            valid.error().hint);
     return contract;
 }
 
-Result<pipeline::SourceDefinition> read_source(FileReader& reader, const YAML::Node& node, const std::string& name,
-                                               const std::map<std::string, contract::Contract>& contracts) {
+Result<pipeline::SourceDefinition> read_source(
+    FileReader& reader, const YAML::Node& node, const std::string& name,
+    const std::map<std::string, contract::Contract>& contracts) {
     const std::string path = "sources." + name;
-    PX_TRY(reader.expect_map(node, path, {"csv", "jsonl", "parquet", "documents", "sql", "mode", "contract", "partition"}));
+    PX_TRY(reader.expect_map(
+        node, path,
+        {"csv", "jsonl", "parquet", "documents", "sql", "mode", "contract", "partition"}));
     pipeline::SourceDefinition source;
     source.name = name;
-    static const std::vector<std::pair<std::string, SourceKind>> kKinds{{"csv", SourceKind::Csv},
-                                                                        {"jsonl", SourceKind::JsonLines},
-                                                                        {"parquet", SourceKind::Parquet},
-                                                                        {"documents", SourceKind::Documents},
-                                                                        {"sql", SourceKind::Sql}};
+    static const std::vector<std::pair<std::string, SourceKind>> kKinds{
+        {"csv", SourceKind::Csv},
+        {"jsonl", SourceKind::JsonLines},
+        {"parquet", SourceKind::Parquet},
+        {"documents", SourceKind::Documents},
+        {"sql", SourceKind::Sql}};
     int kinds = 0;
     for (const auto& [key, kind] : kKinds) {
         const YAML::Node n = node[key];
@@ -408,21 +466,26 @@ Result<pipeline::SourceDefinition> read_source(FileReader& reader, const YAML::N
             continue;
         }
         PX_TRY(reader.expect_map(n, at, {"connection", "query"}));
-        if (!n["connection"] || !n["query"]) return reader.error(n, at + " needs 'connection' and 'query'");
+        if (!n["connection"] || !n["query"])
+            return reader.error(n, at + " needs 'connection' and 'query'");
         source.connection = PX_TRY(reader.text(n["connection"], at + ".connection"));
         source.query = PX_TRY(reader.text(n["query"], at + ".query"));
     }
     if (kinds != 1) {
-        return reader.error(node, fmt::format("{} must have exactly one of csv, jsonl, parquet, documents, sql", path));
+        return reader.error(
+            node,
+            fmt::format("{} must have exactly one of csv, jsonl, parquet, documents, sql", path));
     }
     if (const YAML::Node n = node["mode"]) {
-        source.mode = PX_TRY(reader.one_of<SourceMode>(
-            n, path + ".mode",
-            {{"append", SourceMode::Append}, {"snapshot", SourceMode::Snapshot}, {"merge", SourceMode::Merge}}));
+        source.mode = PX_TRY(reader.one_of<SourceMode>(n, path + ".mode",
+                                                       {{"append", SourceMode::Append},
+                                                        {"snapshot", SourceMode::Snapshot},
+                                                        {"merge", SourceMode::Merge}}));
     }
     if (const YAML::Node n = node["partition"]) {
         if (PX_TRY(reader.text(n, path + ".partition")) != "ds") {
-            return reader.error(n, path + ".partition can only be ds", "Tables are partitioned by the logical date");
+            return reader.error(n, path + ".partition can only be ds",
+                                "Tables are partitioned by the logical date");
         }
     }
     if (const YAML::Node n = node["contract"]) {
@@ -432,8 +495,9 @@ Result<pipeline::SourceDefinition> read_source(FileReader& reader, const YAML::N
             std::vector<std::string> names;
             for (const auto& [known, contract] : contracts) names.push_back(known);
             const std::optional<std::string> near = nearest(wanted, names);
-            return reader.error(n, fmt::format("there is no contract '{}'", wanted),
-                                near ? fmt::format("Did you mean '{}'?", *near) : "Add it under `contracts:`");
+            return reader.error(
+                n, fmt::format("there is no contract '{}'", wanted),
+                near ? fmt::format("Did you mean '{}'?", *near) : "Add it under `contracts:`");
         }
         source.contract = found->second;
     } else if (source.kind == SourceKind::Documents) {
@@ -455,7 +519,8 @@ struct Override {
 
 }  // namespace
 
-std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates) {
+std::optional<std::string> nearest(std::string_view word,
+                                   const std::vector<std::string>& candidates) {
     std::optional<std::string> best;
     size_t best_distance = std::max<size_t>(1, word.size() / 3) + 1;
     for (const std::string& candidate : candidates) {
@@ -478,7 +543,8 @@ Environment process_environment() {
         const std::string_view line(*entry);
         const size_t equals = line.find('=');
         if (equals != std::string_view::npos) {
-            environment.variables[std::string(line.substr(0, equals))] = std::string(line.substr(equals + 1));
+            environment.variables[std::string(line.substr(0, equals))] =
+                std::string(line.substr(equals + 1));
         }
     }
     std::error_code code;
@@ -492,7 +558,8 @@ Result<std::filesystem::path> find_pipeline_file(const std::optional<std::string
         std::filesystem::path path = std::filesystem::absolute(*flag, code);
         if (std::filesystem::is_directory(path, code)) path /= "pipeline.yaml";
         if (std::filesystem::is_regular_file(path, code)) return path.lexically_normal();
-        return fail(ErrorCode::InvalidArgument, fmt::format("there is no pipeline file {}", *flag), "Check --file");
+        return fail(ErrorCode::InvalidArgument, fmt::format("there is no pipeline file {}", *flag),
+                    "Check --file");
     }
     for (const char* name : {"pipeline.yaml", "pipeline.yml"}) {
         const std::filesystem::path path = std::filesystem::absolute(name, code);
@@ -510,12 +577,14 @@ Result<Config> load_config(const std::filesystem::path& file, const Environment&
     return parse_config(text.str(), file, environment);
 }
 
-Result<Config> parse_config(const std::string& text, const std::filesystem::path& file, const Environment& environment) {
+Result<Config> parse_config(const std::string& text, const std::filesystem::path& file,
+                            const Environment& environment) {
     Config config;
     config.file = file;
     config.definition.text = text;
     config.definition.base_folder = file.parent_path();
-    FileReader reader(file.filename().string(), environment, read_dotenv(file.parent_path() / ".env"));
+    FileReader reader(file.filename().string(), environment,
+                      read_dotenv(file.parent_path() / ".env"));
 
     YAML::Node root;
     try {
@@ -527,33 +596,43 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
                     "Mend the YAML at that place");
     }
     if (!root.IsMap()) {
-        return fail(ErrorCode::InvalidArgument, fmt::format("{} holds no pipeline", file.filename().string()),
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("{} holds no pipeline", file.filename().string()),
                     "See docs/formats/pipeline.md, or start with `px init`");
     }
     pipeline::Definition& definition = config.definition;
     try {
-        PX_TRY(reader.expect_map(root, "the pipeline file",
-                                 {"pipeline", "schedule", "retries", "sources", "contracts", "models", "landing", "lake",
-                                  "catalog", "vectors", "engine", "chunking", "embedding", "serve"}));
-        if (!root["pipeline"]) return reader.error(root, "the file lacks 'pipeline', the pipeline's name");
+        PX_TRY(reader.expect_map(
+            root, "the pipeline file",
+            {"pipeline", "schedule", "retries", "sources", "contracts", "models", "landing", "lake",
+             "catalog", "vectors", "engine", "chunking", "embedding", "serve"}));
+        if (!root["pipeline"])
+            return reader.error(root, "the file lacks 'pipeline', the pipeline's name");
         definition.name = PX_TRY(reader.text(root["pipeline"], "pipeline"));
         if (const YAML::Node n = root["schedule"]) {
-            PX_TRY(reader.expect_map(n, "schedule", {"cron", "timezone", "catchup", "max_active_runs"}));
-            if (n["cron"]) definition.schedule.cron = PX_TRY(reader.text(n["cron"], "schedule.cron"));
-            if (n["timezone"]) definition.schedule.timezone = PX_TRY(reader.text(n["timezone"], "schedule.timezone"));
-            if (n["catchup"]) definition.schedule.catchup = PX_TRY(reader.boolean(n["catchup"], "schedule.catchup"));
+            PX_TRY(reader.expect_map(n, "schedule",
+                                     {"cron", "timezone", "catchup", "max_active_runs"}));
+            if (n["cron"])
+                definition.schedule.cron = PX_TRY(reader.text(n["cron"], "schedule.cron"));
+            if (n["timezone"])
+                definition.schedule.timezone =
+                    PX_TRY(reader.text(n["timezone"], "schedule.timezone"));
+            if (n["catchup"])
+                definition.schedule.catchup =
+                    PX_TRY(reader.boolean(n["catchup"], "schedule.catchup"));
             if (n["max_active_runs"]) {
-                definition.schedule.max_active_runs =
-                    static_cast<int>(PX_TRY(reader.number(n["max_active_runs"], "schedule.max_active_runs", 1, 1)));
+                definition.schedule.max_active_runs = static_cast<int>(
+                    PX_TRY(reader.number(n["max_active_runs"], "schedule.max_active_runs", 1, 1)));
             }
         }
         if (const YAML::Node n = root["retries"]) {
             PX_TRY(reader.expect_map(n, "retries", {"attempts", "delay", "backoff"}));
             if (n["attempts"]) {
-                definition.retries.attempts =
-                    static_cast<int>(PX_TRY(reader.number(n["attempts"], "retries.attempts", 1, 100)));
+                definition.retries.attempts = static_cast<int>(
+                    PX_TRY(reader.number(n["attempts"], "retries.attempts", 1, 100)));
             }
-            if (n["delay"]) definition.retries.delay = PX_TRY(duration(reader, n["delay"], "retries.delay"));
+            if (n["delay"])
+                definition.retries.delay = PX_TRY(duration(reader, n["delay"], "retries.delay"));
             if (n["backoff"]) {
                 definition.retries.exponential = PX_TRY(reader.one_of<bool>(
                     n["backoff"], "retries.backoff", {{"exponential", true}, {"constant", false}}));
@@ -579,14 +658,17 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
             for (const auto& entry : n) {
                 const std::string name = entry.first.Scalar();
                 PX_TRY(reader.expect_map(entry.second, "models." + name, {"sql"}));
-                if (!entry.second["sql"]) return reader.error(entry.second, "models." + name + " lacks 'sql'");
-                definition.models.push_back({name, PX_TRY(reader.text(entry.second["sql"], "models." + name + ".sql"))});
+                if (!entry.second["sql"])
+                    return reader.error(entry.second, "models." + name + " lacks 'sql'");
+                definition.models.push_back(
+                    {name, PX_TRY(reader.text(entry.second["sql"], "models." + name + ".sql"))});
             }
         }
-        for (const auto& [key, target] : {std::pair<const char*, std::string*>{"landing", &definition.landing_url},
-                                          {"lake", &definition.lake_url},
-                                          {"catalog", &definition.catalog_url},
-                                          {"vectors", &definition.vectors_url}}) {
+        for (const auto& [key, target] :
+             {std::pair<const char*, std::string*>{"landing", &definition.landing_url},
+              {"lake", &definition.lake_url},
+              {"catalog", &definition.catalog_url},
+              {"vectors", &definition.vectors_url}}) {
             const YAML::Node n = root[key];
             if (!n) continue;
             PX_TRY(reader.expect_map(n, key, {"url"}));
@@ -595,31 +677,41 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
         if (const YAML::Node n = root["engine"]) {
             PX_TRY(reader.expect_map(n, "engine", {"kind", "memory_mb", "threads"}));
             if (n["kind"]) {
-                config.engine_kind = PX_TRY(reader.one_of<std::string>(n["kind"], "engine.kind", {{"local", "local"}}));
+                config.engine_kind = PX_TRY(
+                    reader.one_of<std::string>(n["kind"], "engine.kind", {{"local", "local"}}));
             }
             if (n["memory_mb"]) {
-                config.engine_memory_mb = PX_TRY(reader.number(n["memory_mb"], "engine.memory_mb", 64, 1 << 20));
+                config.engine_memory_mb =
+                    PX_TRY(reader.number(n["memory_mb"], "engine.memory_mb", 64, 1 << 20));
             }
             if (n["threads"]) {
-                config.threads = static_cast<size_t>(PX_TRY(reader.number(n["threads"], "engine.threads", 1, 1024)));
+                config.threads = static_cast<size_t>(
+                    PX_TRY(reader.number(n["threads"], "engine.threads", 1, 1024)));
             }
         }
         if (const YAML::Node n = root["chunking"]) {
             PX_TRY(reader.expect_map(n, "chunking", {"size", "overlap", "unit", "separators"}));
-            if (n["size"]) definition.chunking.size = PX_TRY(reader.number(n["size"], "chunking.size", 1, 1'000'000));
+            if (n["size"])
+                definition.chunking.size =
+                    PX_TRY(reader.number(n["size"], "chunking.size", 1, 1'000'000));
             if (n["overlap"]) {
-                definition.chunking.overlap = PX_TRY(reader.number(n["overlap"], "chunking.overlap", 0, 1'000'000));
+                definition.chunking.overlap =
+                    PX_TRY(reader.number(n["overlap"], "chunking.overlap", 0, 1'000'000));
             }
             if (n["unit"]) {
                 PX_TRY(reader.one_of<bool>(n["unit"], "chunking.unit", {{"characters", true}}));
             }
-            if (n["separators"]) definition.chunking.separators = PX_TRY(reader.list(n["separators"], "chunking.separators"));
+            if (n["separators"])
+                definition.chunking.separators =
+                    PX_TRY(reader.list(n["separators"], "chunking.separators"));
         }
         if (const YAML::Node n = root["embedding"]) {
             PX_TRY(reader.expect_map(n, "embedding", {"model", "precision", "kernel"}));
-            if (n["model"]) definition.embedding_model = PX_TRY(reader.text(n["model"], "embedding.model"));
+            if (n["model"])
+                definition.embedding_model = PX_TRY(reader.text(n["model"], "embedding.model"));
             if (n["precision"]) {
-                definition.embedding_precision = PX_TRY(reader.text(n["precision"], "embedding.precision"));
+                definition.embedding_precision =
+                    PX_TRY(reader.text(n["precision"], "embedding.precision"));
             }
             if (n["kernel"]) config.kernel = PX_TRY(reader.text(n["kernel"], "embedding.kernel"));
         }
@@ -642,8 +734,9 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
         for (const Override& item : overrides) {
             if (const std::optional<std::string> value = reader.variable(item.variable)) {
                 *item.target = *value;
-                reader.note(item.key, *value,
-                            (reader.in_process(item.variable) ? "environment " : ".env ") + item.variable);
+                reader.note(
+                    item.key, *value,
+                    (reader.in_process(item.variable) ? "environment " : ".env ") + item.variable);
             } else if (!reader.noted(item.key)) {
                 reader.note(item.key, *item.target, "default");
             }
@@ -651,7 +744,8 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
         const size_t colon = address.rfind(':');
         int port = -1;
         if (colon != std::string::npos) {
-            const auto [end, code] = std::from_chars(address.data() + colon + 1, address.data() + address.size(), port);
+            const auto [end, code] =
+                std::from_chars(address.data() + colon + 1, address.data() + address.size(), port);
             if (code != std::errc() || end != address.data() + address.size()) port = -1;
         }
         if (port < 0 || port > 65535) {
@@ -674,8 +768,8 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
     if (std::filesystem::is_directory(by_path, code)) {
         config.model_folder = by_path;
     } else {
-        config.model_folder =
-            environment.program.parent_path().parent_path() / "share/px/models" / definition.embedding_model;
+        config.model_folder = environment.program.parent_path().parent_path() / "share/px/models" /
+                              definition.embedding_model;
     }
     config.settings = reader.take_settings();
     return config;

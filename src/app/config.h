@@ -1,5 +1,6 @@
-// Configuration: pipeline.yaml, .env beside it, environment and flags → one Config. Rank 6; the only reader of files and
-// environment. Precedence: flag > environment > .env > file > default. The file's shape: docs/formats/pipeline.md.
+// Configuration: pipeline.yaml, .env beside it, environment and flags → one Config. Rank 6; the
+// only reader of files and environment. Precedence: flag > environment > .env > file > default. The
+// file's shape: docs/formats/pipeline.md.
 #pragma once
 
 #include <filesystem>
@@ -22,10 +23,10 @@ struct Setting {
 
 struct Config {
     pipeline::Definition definition;
-    std::filesystem::path file;          ///< pipeline.yaml, absolute
+    std::filesystem::path file;  ///< pipeline.yaml, absolute
     std::string engine_kind = "local";
-    int64_t engine_memory_mb = 1'024;    ///< of DuckDB
-    size_t threads = 0;                  ///< 0: one per hardware thread
+    int64_t engine_memory_mb = 1'024;  ///< of DuckDB
+    size_t threads = 0;                ///< 0: one per hardware thread
     std::string serve_address = "127.0.0.1";
     int serve_port = 8501;
     std::filesystem::path model_folder;  ///< of the embedding model
@@ -38,7 +39,7 @@ struct Config {
 /// Values that come from outside the file.
 struct Environment {
     std::map<std::string, std::string> variables;  ///< of the process
-    std::filesystem::path program;                  ///< the running px, to find its parts beside it
+    std::filesystem::path program;                 ///< the running px, to find its parts beside it
 };
 Environment process_environment();
 
@@ -46,12 +47,15 @@ Environment process_environment();
 /// Errors: InvalidArgument with what to do.
 Result<std::filesystem::path> find_pipeline_file(const std::optional<std::string>& flag);
 
-/// Reads a pipeline file. Errors: InvalidArgument "pipeline.yaml:12:5: unknown key 'mod' in sources.reports. Did you mean 'mode'?".
+/// Reads a pipeline file. Errors: InvalidArgument "pipeline.yaml:12:5: unknown key 'mod' in
+/// sources.reports. Did you mean 'mode'?".
 Result<Config> load_config(const std::filesystem::path& file, const Environment& environment);
 /// The same for a text that was a pipeline file once; name is used in errors.
-Result<Config> parse_config(const std::string& text, const std::filesystem::path& file, const Environment& environment);
+Result<Config> parse_config(const std::string& text, const std::filesystem::path& file,
+                            const Environment& environment);
 
 /// The candidate nearest to word by edit distance, if it is near enough to be meant.
-std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates);
+std::optional<std::string> nearest(std::string_view word,
+                                   const std::vector<std::string>& candidates);
 
 }  // namespace px::app

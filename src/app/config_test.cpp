@@ -67,21 +67,30 @@ TEST(Config, HidesSecretsAndNamesOrigins) {
 TEST(Config, NamesUnknownKeysWithLineAndNearestKey) {
     EXPECT_EQ(error_of(with(kGood, "mode: append", "mod: append")),
               "pipeline.yaml:3:32: unknown key 'mod' in sources.reports. Did you mean 'mode'?");
-    EXPECT_EQ(error_of(with(kGood, "pipeline: demo", "pipelin: demo")),
-              "pipeline.yaml:1:1: unknown key 'pipelin' in the pipeline file. Did you mean 'pipeline'?");
-    EXPECT_NE(error_of(with(kGood, "contract: report", "contract: reprt")).find("Did you mean 'report'?"), std::string::npos);
-    EXPECT_NE(error_of(with(kGood, "mode: append", "mode: apend")).find("Did you mean 'append'?"), std::string::npos);
-    EXPECT_NE(error_of(with(kGood, "decimal(18,2)", "decimal(99,2)")).find("pipeline.yaml:9"), std::string::npos);
+    EXPECT_EQ(
+        error_of(with(kGood, "pipeline: demo", "pipelin: demo")),
+        "pipeline.yaml:1:1: unknown key 'pipelin' in the pipeline file. Did you mean 'pipeline'?");
+    EXPECT_NE(
+        error_of(with(kGood, "contract: report", "contract: reprt")).find("Did you mean 'report'?"),
+        std::string::npos);
+    EXPECT_NE(error_of(with(kGood, "mode: append", "mode: apend")).find("Did you mean 'append'?"),
+              std::string::npos);
+    EXPECT_NE(error_of(with(kGood, "decimal(18,2)", "decimal(99,2)")).find("pipeline.yaml:9"),
+              std::string::npos);
     EXPECT_NE(error_of(with(kGood, "1%", "one")).find("Write a share"), std::string::npos);
-    EXPECT_NE(error_of(with(kGood, "ORDERS_URL", "OTHER_URL")).find("needs the variable OTHER_URL"), std::string::npos);
+    EXPECT_NE(error_of(with(kGood, "ORDERS_URL", "OTHER_URL")).find("needs the variable OTHER_URL"),
+              std::string::npos);
 }
 
 TEST(Config, RefusesWhatIsNoPipeline) {
     EXPECT_NE(error_of("").find("holds no pipeline"), std::string::npos);
     EXPECT_NE(error_of("pipeline: x\n").find("no sources"), std::string::npos);
     EXPECT_NE(error_of("pipeline: [x\n").find("pipeline.yaml:"), std::string::npos);
-    EXPECT_NE(error_of(with(kGood, "  reports:", "  chunks:")).find("keeps for itself"), std::string::npos);
-    EXPECT_NE(error_of(with(kGood, "mode: append", "mode: append, mode: merge")).find("stands twice"), std::string::npos);
+    EXPECT_NE(error_of(with(kGood, "  reports:", "  chunks:")).find("keeps for itself"),
+              std::string::npos);
+    EXPECT_NE(
+        error_of(with(kGood, "mode: append", "mode: append, mode: merge")).find("stands twice"),
+        std::string::npos);
 }
 
 TEST(Nearest, FindsWhatWasMeant) {

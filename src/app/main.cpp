@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "app/commands/commands.h"
-#include "px_version.h"
 #include "base/log.h"
+#include "px_version.h"
 
 namespace {
 
@@ -42,7 +42,8 @@ void print_error(const px::Error& error, bool json) {
     if (json) {
         std::cout << fmt::format("{{\"error\":{{\"code\":{},\"message\":{},\"hint\":{}}}}}\n",
                                  px::app::json_quote(px::error_traits(error.code).name),
-                                 px::app::json_quote(error.message), px::app::json_quote(error.hint));
+                                 px::app::json_quote(error.message),
+                                 px::app::json_quote(error.hint));
     }
     std::string text = "px: " + error.message;
     for (const std::string& where : error.context) text += "\n    in " + where;
@@ -56,7 +57,8 @@ void print_error(const px::Error& error, bool json) {
 /// "did you mean" for a mistyped command.
 std::string suggestion(const CLI::App& cli, int count, char** words) {
     std::vector<std::string> names;
-    for (const CLI::App* sub : cli.get_subcommands([](const CLI::App*) { return true; })) names.push_back(sub->get_name());
+    for (const CLI::App* sub : cli.get_subcommands([](const CLI::App*) { return true; }))
+        names.push_back(sub->get_name());
     for (int i = 1; i < count; ++i) {
         const std::string word = words[i];
         if (word.empty() || word[0] == '-') continue;
@@ -73,14 +75,16 @@ int main(int count, char** words) {
     static std::stop_source stop;
     watch_signals(stop);
 
-    CLI::App cli("Pipeline-X: from raw files to one atomic release, served as cited answers and SQL.", "px");
+    CLI::App cli(
+        "Pipeline-X: from raw files to one atomic release, served as cited answers and SQL.", "px");
     cli.set_version_flag("--version", std::string("px ") + px::app::kVersion);
     cli.require_subcommand(1);
     px::app::CommandContext context;
     context.environment = px::app::process_environment();
     context.stop = stop.get_token();
     std::string log_level;
-    cli.add_option("-f,--file", context.file, "The pipeline file (default: pipeline.yaml in this folder)");
+    cli.add_option("-f,--file", context.file,
+                   "The pipeline file (default: pipeline.yaml in this folder)");
     cli.add_flag("--json", context.json, "Print JSON on stdout");
     cli.add_flag("-q,--quiet", context.quiet, "No log lines, only results and errors");
     cli.add_option("--log-level", log_level, "debug, info, warning or error")

@@ -42,8 +42,8 @@ struct Stage {
         if (total > 0) {
             const double share = static_cast<double>(done) / static_cast<double>(total);
             const auto filled = static_cast<size_t>(share * 20.0);
-            text += fmt::format("[{}{}] {:3.0f}% ", std::string(filled, '#'), std::string(20 - std::min<size_t>(filled, 20), '.'),
-                                share * 100.0);
+            text += fmt::format("[{}{}] {:3.0f}% ", std::string(filled, '#'),
+                                std::string(20 - std::min<size_t>(filled, 20), '.'), share * 100.0);
         }
         text += amount(static_cast<double>(done), unit);
         if (rate > 0) text += fmt::format(", {}/s", amount(rate, unit));
@@ -54,7 +54,8 @@ struct Stage {
     }
 };
 
-std::string g_bar;  // what stands on the last line of the terminal; guarded by the log's mutex and ours
+std::string
+    g_bar;  // what stands on the last line of the terminal; guarded by the log's mutex and ours
 
 void clear_bar() {
     if (!g_bar.empty()) [[maybe_unused]]
@@ -78,14 +79,16 @@ class StderrProgress final : public Progress {
         }
     }
 
-    void update(std::string_view stage, int64_t done, int64_t total, std::string_view unit) override {
+    void update(std::string_view stage, int64_t done, int64_t total,
+                std::string_view unit) override {
         const std::lock_guard lock(mutex_);
         const auto [entry, is_new] = stages_.try_emplace(std::string(stage));
         Stage& state = entry->second;
         state.done = done;
         state.total = total;
         state.unit = unit;
-        const auto pause = terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(5'000);
+        const auto pause =
+            terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(5'000);
         const SteadyClock::time_point now = SteadyClock::now();
         if (now - state.told < pause) return;
         state.told = now;
@@ -105,7 +108,8 @@ class StderrProgress final : public Progress {
   private:
     void show() {
         std::string text;
-        for (const auto& [name, state] : stages_) text += (text.empty() ? "" : " | ") + state.line(name);
+        for (const auto& [name, state] : stages_)
+            text += (text.empty() ? "" : " | ") + state.line(name);
         clear_bar();
         g_bar = text.substr(0, 200);
         redraw_bar();
@@ -118,6 +122,8 @@ class StderrProgress final : public Progress {
 
 }  // namespace
 
-std::unique_ptr<Progress> make_progress() { return std::make_unique<StderrProgress>(::isatty(STDERR_FILENO) == 1); }
+std::unique_ptr<Progress> make_progress() {
+    return std::make_unique<StderrProgress>(::isatty(STDERR_FILENO) == 1);
+}
 
 }  // namespace px::app

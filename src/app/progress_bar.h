@@ -1,4 +1,5 @@
-// Progress on a terminal: one line at the bottom with share, rate and time left; nothing when stderr is no terminal.
+// Progress on a terminal: one line at the bottom with share, rate and time left; nothing when
+// stderr is no terminal.
 #pragma once
 
 #include <memory>

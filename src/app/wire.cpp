@@ -44,24 +44,31 @@ pipeline::StepObserver step_observer(const Environment& environment) {
 }  // namespace
 
 App::App(Config config, Environment environment)
-    : config_(std::move(config)), environment_(std::move(environment)), progress_(make_progress()) {}
+    : config_(std::move(config)),
+      environment_(std::move(environment)),
+      progress_(make_progress()) {}
 
 Result<std::unique_ptr<App>> App::create(Config config, Environment environment) {
     std::unique_ptr<App> app(new App(std::move(config), std::move(environment)));
     const pipeline::Definition& definition = app->definition();
-    app->landing_ = PX_TRY(store::open_object_store(definition.landing_url, definition.base_folder).context("landing.url"));
-    app->lake_ = PX_TRY(store::open_object_store(definition.lake_url, definition.base_folder).context("lake.url"));
+    app->landing_ = PX_TRY(store::open_object_store(definition.landing_url, definition.base_folder)
+                               .context("landing.url"));
+    app->lake_ = PX_TRY(
+        store::open_object_store(definition.lake_url, definition.base_folder).context("lake.url"));
     if (!definition.vectors_url.starts_with(kEmbeddedScheme)) {
-        return fail(ErrorCode::InvalidArgument, fmt::format("vectors.url is '{}'", definition.vectors_url),
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("vectors.url is '{}'", definition.vectors_url),
                     "Write it as embedded:./index");
     }
     if (!definition.catalog_url.starts_with(kSqliteScheme)) {
-        return fail(ErrorCode::InvalidArgument, fmt::format("catalog.url is '{}'", definition.catalog_url),
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("catalog.url is '{}'", definition.catalog_url),
                     "Write it as sqlite:./catalog.db");
     }
-    app->index_store_ = PX_TRY(
-        store::open_object_store(definition.vectors_url.substr(kEmbeddedScheme.size()), definition.base_folder)
-            .context("vectors.url"));
+    app->index_store_ =
+        PX_TRY(store::open_object_store(definition.vectors_url.substr(kEmbeddedScheme.size()),
+                                        definition.base_folder)
+                   .context("vectors.url"));
     index::EmbeddedOptions embedded;
     embedded.scratch_directory = app->config_.work_folder() / "scratch";
     app->vectors_ = PX_TRY(index::open_embedded_store(*app->index_store_, embedded));
@@ -75,17 +82,20 @@ Result<std::unique_ptr<App>> App::create(Config config, Environment environment)
 
 Result<std::unique_ptr<catalog::Catalog>> App::open_catalog(catalog::OpenMode mode) const {
     const std::filesystem::path file =
-        resolve(definition().base_folder, std::string_view(definition().catalog_url).substr(kSqliteScheme.size()));
+        resolve(definition().base_folder,
+                std::string_view(definition().catalog_url).substr(kSqliteScheme.size()));
     return catalog::open_sqlite_catalog(file, mode, clock_);
 }
 
 Result<catalog::Catalog*> App::catalog() {
     const std::lock_guard lock(mutex_);
     if (!catalog_) {
-        Result<std::unique_ptr<catalog::Catalog>> opened = open_catalog(catalog::OpenMode::ReadOnly);
+        Result<std::unique_ptr<catalog::Catalog>> opened =
+            open_catalog(catalog::OpenMode::ReadOnly);
         if (!opened) {
             if (opened.error().code == ErrorCode::NotFound) {
-                return fail(ErrorCode::NotFound, fmt::format("pipeline '{}' has not run yet", definition().name),
+                return fail(ErrorCode::NotFound,
+                            fmt::format("pipeline '{}' has not run yet", definition().name),
                             "Run it with `px run`");
             }
             return std::move(opened).error();
@@ -98,7 +108,9 @@ Result<catalog::Catalog*> App::catalog() {
 Result<answer::ReleaseReader*> App::reader() {
     catalog::Catalog* opened = PX_TRY(catalog());
     const std::lock_guard lock(mutex_);
-    if (!reader_) reader_ = std::make_unique<answer::ReleaseReader>(*opened, *vectors_, *lake_, *engine_, clock_);
+    if (!reader_)
+        reader_ =
+            std::make_unique<answer::ReleaseReader>(*opened, *vectors_, *lake_, *engine_, clock_);
     return reader_.get();
 }
 
@@ -107,10 +119,12 @@ Result<const embed::Encoder*> App::encoder() {
     if (!encoder_) {
         embed::EncoderOptions options;
         options.model_directory = config_.model_folder;
-        options.precision = PX_TRY(embed::parse_precision(definition().embedding_precision).context("embedding.precision"));
+        options.precision = PX_TRY(embed::parse_precision(definition().embedding_precision)
+                                       .context("embedding.precision"));
         options.kernel = config_.kernel;
         options.thread_count = config_.thread_count();
-        encoder_ = PX_TRY(embed::Encoder::load(options).context("embedding.model " + definition().embedding_model));
+        encoder_ = PX_TRY(embed::Encoder::load(options).context("embedding.model " +
+                                                                definition().embedding_model));
     }
     return encoder_.get();
 }
@@ -127,8 +141,10 @@ pipeline::RunServices App::run_services() {
             config_.thread_count(),
             step_observer(environment_),
             [this]() -> Result<void> {
-                for (store::ObjectStore* container : {landing_.get(), lake_.get(), index_store_.get()}) {
-                    if (PX_TRY(container->ensure_container())) log::info("store.created", {{"url", container->url()}});
+                for (store::ObjectStore* container :
+                     {landing_.get(), lake_.get(), index_store_.get()}) {
+                    if (PX_TRY(container->ensure_container()))
+                        log::info("store.created", {{"url", container->url()}});
                 }
                 return {};
             },

@@ -1,4 +1,5 @@
-// App: everything a command works with, built bottom-up in plain code from a Config. Rank 6; the one composition root.
+// App: everything a command works with, built bottom-up in plain code from a Config. Rank 6; the
+// one composition root.
 #pragma once
 
 #include <memory>

@@ -40,7 +40,8 @@ TEST(Clock, FormatsAndParsesDates) {
 }
 
 TEST(Sha256, MatchesTheStandardVector) {
-    EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    EXPECT_EQ(sha256_hex("abc"),
+              "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 TEST(Utf8, FindsTheFirstIllFormedByte) {

@@ -45,8 +45,8 @@ std::string format_timestamp(TimestampMicros micros);
 std::string format_date(int32_t days_since_epoch);
 /// Strict YYYY-MM-DD with a real calendar day. Errors: InvalidArgument.
 Result<int32_t> parse_date(std::string_view text);
-/// Days since 1970-01-01 of a civil date; month 1 to 12. O(1). Source: H. Hinnant, chrono-compatible
-/// low-level date algorithms.
+/// Days since 1970-01-01 of a civil date; month 1 to 12. O(1). Source: H. Hinnant,
+/// chrono-compatible low-level date algorithms.
 int32_t days_from_civil(int32_t year, int32_t month, int32_t day);
 
 /// The moment by which an operation must be done, on the steady clock, and its cancellation.

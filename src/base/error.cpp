@@ -76,7 +76,9 @@ Error fail_errno(int error_number, std::string what, std::source_location origin
         case ENOSPC:
         case EDQUOT:
             code = ErrorCode::ResourceExhausted;
-            hint = "Free some disk space and run the same command again; it continues where it stopped";
+            hint =
+                "Free some disk space and run the same command again; it continues where it "
+                "stopped";
             break;
         case EMFILE:
         case ENFILE:

@@ -22,17 +22,18 @@ enum class ErrorCode {
     Unavailable,  ///< a service did not answer; retry later
     DeadlineExceeded,
     Cancelled,
-    Corrupt,         ///< stored bytes are not what they must be
-    OutcomeUnknown,  ///< a commit whose reply was lost: read again, never retry blindly
+    Corrupt,            ///< stored bytes are not what they must be
+    OutcomeUnknown,     ///< a commit whose reply was lost: read again, never retry blindly
     ResourceExhausted,  ///< disk, memory or a configured limit is full
-    Internal,        ///< our bug
+    Internal,           ///< our bug
 };
 
 struct ErrorTraits {
     std::string_view name;  ///< "NotFound"
     bool retryable;
     int http_status;
-    int exit_code;  ///< 1 failed, 2 wrong usage or configuration, 3 halted by the gate, 4 unreachable
+    int exit_code;  ///< 1 failed, 2 wrong usage or configuration, 3 halted by the gate, 4
+                    ///< unreachable
 };
 
 /// The one table behind an ErrorCode. O(1), any thread.

@@ -17,7 +17,8 @@ void (*g_clear)() = nullptr;
 void (*g_redraw)() = nullptr;
 
 void append_value(std::string& line, std::string_view value) {
-    const bool plain = !value.empty() && value.find_first_of(" \"=\n\r\t") == std::string_view::npos;
+    const bool plain =
+        !value.empty() && value.find_first_of(" \"=\n\r\t") == std::string_view::npos;
     if (plain) {
         line += value;
         return;

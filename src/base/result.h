@@ -20,11 +20,11 @@ class [[nodiscard]] Result {
     Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
     Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}
     template <class U>
-        requires(std::constructible_from<T, U &&> && std::convertible_to<U &&, T> &&
-                 !std::same_as<std::remove_cvref_t<U>, T> &&
-                 !std::same_as<std::remove_cvref_t<U>, Error> &&
-                 !std::same_as<std::remove_cvref_t<U>, Result>)
-    Result(U&& value) : state_(std::in_place_index<0>, T(std::forward<U>(value))) {}
+    requires(std::constructible_from<T, U&&>&& std::convertible_to<U&&, T> &&
+             !std::same_as<std::remove_cvref_t<U>, T> &&
+             !std::same_as<std::remove_cvref_t<U>, Error> &&
+             !std::same_as<std::remove_cvref_t<U>, Result>) Result(U&& value)
+        : state_(std::in_place_index<0>, T(std::forward<U>(value))) {}
 
     bool has_value() const noexcept { return state_.index() == 0; }
     explicit operator bool() const noexcept { return has_value(); }
@@ -86,9 +86,10 @@ class [[nodiscard]] Result<void> {
 #define PX_TRY(expr) PX_TRY_NAMED(expr, PX_TRY_JOIN(px_try_result_, __COUNTER__))
 #define PX_TRY_JOIN(a, b) PX_TRY_JOIN2(a, b)
 #define PX_TRY_JOIN2(a, b) a##b
-#define PX_TRY_NAMED(expr, name)                                     \
-    __extension__({                                                  \
-        auto name = (expr);                                          \
-        if (!name) [[unlikely]] return std::move(name).error();      \
-        std::move(name).value();                                     \
+#define PX_TRY_NAMED(expr, name)            \
+    __extension__({                         \
+        auto name = (expr);                 \
+        if (!name) [[unlikely]]             \
+            return std::move(name).error(); \
+        std::move(name).value();            \
     })

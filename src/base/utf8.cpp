@@ -58,7 +58,8 @@ char32_t utf8_next(std::string_view text, size_t& offset) {
     char32_t code_point = lead;
     size_t length = 1;
     if (lead >= 0xF0) {
-        code_point = (lead & 0x07) << 18 | (at(1) & 0x3F) << 12 | (at(2) & 0x3F) << 6 | (at(3) & 0x3F);
+        code_point =
+            (lead & 0x07) << 18 | (at(1) & 0x3F) << 12 | (at(2) & 0x3F) << 6 | (at(3) & 0x3F);
         length = 4;
     } else if (lead >= 0xE0) {
         code_point = (lead & 0x0F) << 12 | (at(1) & 0x3F) << 6 | (at(2) & 0x3F);
@@ -72,7 +73,8 @@ char32_t utf8_next(std::string_view text, size_t& offset) {
 }
 
 void utf8_append(std::string& text, char32_t code_point) {
-    if (code_point > 0x10FFFF || (code_point >= 0xD800 && code_point <= 0xDFFF)) code_point = 0xFFFD;
+    if (code_point > 0x10FFFF || (code_point >= 0xD800 && code_point <= 0xDFFF))
+        code_point = 0xFFFD;
     const auto put = [&](char32_t byte) { text.push_back(static_cast<char>(byte)); };
     if (code_point < 0x80) {
         put(code_point);

@@ -9,7 +9,8 @@
 namespace px {
 
 /// Offset of the first byte that is not well-formed UTF-8 (RFC 3629: no overlong forms, no
-/// surrogates, at most U+10FFFF), or text.size() when all is well-formed. O(n), 8 bytes a step on ASCII.
+/// surrogates, at most U+10FFFF), or text.size() when all is well-formed. O(n), 8 bytes a step on
+/// ASCII.
 size_t utf8_valid_prefix(std::string_view text);
 inline bool utf8_is_valid(std::string_view text) { return utf8_valid_prefix(text) == text.size(); }
 

@@ -1,6 +1,7 @@
 // Catalog: what has been run, landed and released: the relational metadata of a pipeline. Rank 2.
 // Embedded: SQLite (WAL) through catalog/sqlite; every method is thread-safe and one transaction.
-// Tables are specified in docs/formats/catalog.md. Errors: Unavailable (locked too long), Corrupt, ResourceExhausted.
+// Tables are specified in docs/formats/catalog.md. Errors: Unavailable (locked too long), Corrupt,
+// ResourceExhausted.
 #pragma once
 
 #include <chrono>
@@ -18,7 +19,8 @@
 namespace px::catalog {
 
 struct RunId {
-    std::string value;  ///< "<ds>-<sequence, 4 digits>", e.g. 2026-11-23-0007; unique in the pipeline
+    std::string
+        value;  ///< "<ds>-<sequence, 4 digits>", e.g. 2026-11-23-0007; unique in the pipeline
     auto operator<=>(const RunId&) const = default;
 };
 struct ReleaseId {
@@ -39,7 +41,7 @@ struct Run {
     std::string pipeline_text;      ///< the pipeline file as it was, secrets unresolved
     std::string input_fingerprint;  ///< hash over configuration and landed files
     std::string message;            ///< of the halt or failure
-    std::string report_json;        ///< counts: rows, quarantined, chunks embedded/reused/deleted …
+    std::string report_json;  ///< counts: rows, quarantined, chunks embedded/reused/deleted …
     std::optional<ReleaseId> release;
 };
 
@@ -56,8 +58,8 @@ struct TaskAttempt {
 
 struct LandedFile {
     std::string source, ds;
-    std::string path;    ///< as the source named it, relative to the pipeline file
-    std::string key;     ///< in the landing store
+    std::string path;  ///< as the source named it, relative to the pipeline file
+    std::string key;   ///< in the landing store
     std::string sha256;
     int64_t size_bytes = 0;
     TimestampMicros landed_at = 0;
@@ -96,19 +98,21 @@ struct Release {
     RunId run;
     std::string ds;
     TimestampMicros published_at = 0;
-    std::map<std::string, int64_t> table_versions;  ///< Delta table → version, every table of the pipeline
-    std::string index_manifest;                     ///< index::ManifestId
+    std::map<std::string, int64_t>
+        table_versions;          ///< Delta table → version, every table of the pipeline
+    std::string index_manifest;  ///< index::ManifestId
     int64_t documents = 0, chunks = 0;
-    /// ds → fingerprint of the run that last published it. In a Publication: those to set; the run's own ds is always set, and
-    /// what is not listed stays as it was.
+    /// ds → fingerprint of the run that last published it. In a Publication: those to set; the
+    /// run's own ds is always set, and what is not listed stays as it was.
     std::map<std::string, std::string> input_fingerprints;
 };
 
 /// What publish() writes in one transaction.
 struct Publication {
-    Release release;  ///< id and documents are ignored: assigned and counted; input_fingerprints is the whole map
-    /// Documents by (source, ds) partition: rows of these partitions that are live and not listed end with this release;
-    /// equal rows stay as they are; new and changed ones begin with it.
+    Release release;  ///< id and documents are ignored: assigned and counted; input_fingerprints is
+                      ///< the whole map
+    /// Documents by (source, ds) partition: rows of these partitions that are live and not listed
+    /// end with this release; equal rows stay as they are; new and changed ones begin with it.
     struct Partition {
         std::string source;
         std::optional<std::string> ds;  ///< nullopt: every ds of the source
@@ -129,50 +133,63 @@ class Catalog {
     virtual Result<void> finish_run(const RunId& run, RunState state, const std::string& message,
                                     const std::string& report_json) = 0;
     virtual Result<std::optional<Run>> run(const RunId& id) = 0;
-    virtual Result<std::vector<Run>> runs(int64_t limit) = 0;  ///< newest first, without pipeline_text
+    virtual Result<std::vector<Run>> runs(
+        int64_t limit) = 0;  ///< newest first, without pipeline_text
 
-    virtual Result<int> begin_task(const RunId& run, const std::string& task) = 0;  ///< attempt number, 1-based
-    virtual Result<void> finish_task(const RunId& run, const std::string& task, int attempt, const std::string& state,
-                                     const std::string& message, const std::string& output_json) = 0;
+    virtual Result<int> begin_task(const RunId& run,
+                                   const std::string& task) = 0;  ///< attempt number, 1-based
+    virtual Result<void> finish_task(const RunId& run, const std::string& task, int attempt,
+                                     const std::string& state, const std::string& message,
+                                     const std::string& output_json) = 0;
     /// Output of the task's done attempt, if there is one.
-    virtual Result<std::optional<std::string>> task_output(const RunId& run, const std::string& task) = 0;
+    virtual Result<std::optional<std::string>> task_output(const RunId& run,
+                                                           const std::string& task) = 0;
     virtual Result<std::vector<TaskAttempt>> tasks(const RunId& run) = 0;
 
     virtual Result<void> record_landed(const RunId& run, const std::vector<LandedFile>& files) = 0;
     virtual Result<std::vector<LandedFile>> landed_files(const RunId& run) = 0;
-    /// For each ds of a source, the landed files of the newest Published run that recorded some for this (source, ds): what
-    /// the live partitions of the source were made from. Ordered by ds, path.
+    /// For each ds of a source, the landed files of the newest Published run that recorded some for
+    /// this (source, ds): what the live partitions of the source were made from. Ordered by ds,
+    /// path.
     virtual Result<std::vector<LandedFile>> published_files(const std::string& source) = 0;
     virtual Result<void> record_checks(const std::vector<CheckResult>& checks) = 0;
     virtual Result<std::vector<CheckResult>> checks(const RunId& run) = 0;
-    virtual Result<void> record_quarantine(const RunId& run, const std::vector<QuarantineCount>& counts) = 0;
+    virtual Result<void> record_quarantine(const RunId& run,
+                                           const std::vector<QuarantineCount>& counts) = 0;
     virtual Result<std::vector<QuarantineCount>> quarantine_counts(const RunId& run) = 0;
 
-    /// The step that makes a release visible. Idempotent by run: a run that has a release gets that one back.
-    /// Also sets the run Published. published_at 0: now. Errors: NotFound (run), Conflict (run already ended otherwise),
-    /// InvalidArgument (a document of another partition, one listed twice, partitions that overlap).
+    /// The step that makes a release visible. Idempotent by run: a run that has a release gets that
+    /// one back. Also sets the run Published. published_at 0: now. Errors: NotFound (run), Conflict
+    /// (run already ended otherwise), InvalidArgument (a document of another partition, one listed
+    /// twice, partitions that overlap).
     virtual Result<Release> publish(const Publication& publication) = 0;
     virtual Result<std::optional<Release>> latest_release() = 0;
     virtual Result<std::optional<Release>> release(ReleaseId id) = 0;
     virtual Result<std::optional<Release>> release_as_of(TimestampMicros time) = 0;
     virtual Result<std::vector<Release>> releases(int64_t limit) = 0;  ///< newest first
 
-    virtual Result<std::optional<DocumentRow>> document(ReleaseId release, const std::string& document_id) = 0;
-    virtual Result<std::vector<DocumentRow>> documents(ReleaseId release, int64_t limit, int64_t offset) = 0;  ///< by document_id
+    virtual Result<std::optional<DocumentRow>> document(ReleaseId release,
+                                                        const std::string& document_id) = 0;
+    virtual Result<std::vector<DocumentRow>> documents(ReleaseId release, int64_t limit,
+                                                       int64_t offset) = 0;  ///< by document_id
     /// Distinct values in a release, by count descending: suggestions and filters.
-    virtual Result<std::vector<std::pair<std::string, int64_t>>> distinct_authors(ReleaseId release) = 0;
+    virtual Result<std::vector<std::pair<std::string, int64_t>>> distinct_authors(
+        ReleaseId release) = 0;
 };
 
-/// Opens or creates the database and migrates it forward. ReadOnly: must exist; nothing is written, also no -wal.
+/// Opens or creates the database and migrates it forward. ReadOnly: must exist; nothing is written,
+/// also no -wal.
 enum class OpenMode { ReadWrite, ReadOnly };
 struct SqliteCatalogOptions {
-    std::chrono::milliseconds busy_timeout{10'000};  ///< wait for another process's write before Unavailable
-    size_t connections_max = 8;                      ///< calls that run at the same time; further ones wait
+    std::chrono::milliseconds busy_timeout{
+        10'000};                 ///< wait for another process's write before Unavailable
+    size_t connections_max = 8;  ///< calls that run at the same time; further ones wait
     Result<void> validate() const;
 };
-/// The clock outlives the catalog. Errors: NotFound (ReadOnly, no file), InvalidArgument (not a catalog; written by a
-/// newer px; ReadOnly and still to be migrated), Corrupt, Forbidden.
-Result<std::unique_ptr<Catalog>> open_sqlite_catalog(const std::filesystem::path& file, OpenMode mode, const Clock& clock,
+/// The clock outlives the catalog. Errors: NotFound (ReadOnly, no file), InvalidArgument (not a
+/// catalog; written by a newer px; ReadOnly and still to be migrated), Corrupt, Forbidden.
+Result<std::unique_ptr<Catalog>> open_sqlite_catalog(const std::filesystem::path& file,
+                                                     OpenMode mode, const Clock& clock,
                                                      const SqliteCatalogOptions& options = {});
 
 }  // namespace px::catalog

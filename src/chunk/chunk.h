@@ -1,5 +1,5 @@
-// Chunk: a piece of a document's text, small enough to embed, with its exact place in the source text.
-// Rank 2. Values; any thread.
+// Chunk: a piece of a document's text, small enough to embed, with its exact place in the source
+// text. Rank 2. Values; any thread.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,9 @@
 
 namespace px::chunk {
 
-/// 32 lower-case hexadecimal digits: the first 16 bytes of a SHA-256 over everything a citation shows (see
-/// make_chunk_id). Equal content in equal context has an equal id, in any run on any machine.
+/// 32 lower-case hexadecimal digits: the first 16 bytes of a SHA-256 over everything a citation
+/// shows (see make_chunk_id). Equal content in equal context has an equal id, in any run on any
+/// machine.
 struct ChunkId {
     std::string value;
     auto operator<=>(const ChunkId&) const = default;
@@ -26,26 +27,30 @@ struct Span {
 };
 
 struct SplitterOptions {
-    int64_t size = 500;     ///< code points a chunk at most (unless one separator-free piece is kept whole by separators without "")
-    int64_t overlap = 50;   ///< code points that neighbouring chunks may share; less than size
-    std::vector<std::string> separators{"\n\n", "\n", " ", ""};  ///< tried in order; "" = any code point
+    int64_t size = 500;    ///< code points a chunk at most (unless one separator-free piece is kept
+                           ///< whole by separators without "")
+    int64_t overlap = 50;  ///< code points that neighbouring chunks may share; less than size
+    std::vector<std::string> separators{"\n\n", "\n", " ",
+                                        ""};  ///< tried in order; "" = any code point
     Result<void> validate() const;
 };
 
-/// Splits text as langchain-text-splitters' RecursiveCharacterTextSplitter does with the same options and its other
-/// defaults (keep_separator, strip_whitespace): same pieces in the same order, here as spans into text.
-/// text: well-formed UTF-8. Errors: InvalidArgument (bad options). O(text) time for sane separators; any thread.
+/// Splits text as langchain-text-splitters' RecursiveCharacterTextSplitter does with the same
+/// options and its other defaults (keep_separator, strip_whitespace): same pieces in the same
+/// order, here as spans into text. text: well-formed UTF-8. Errors: InvalidArgument (bad options).
+/// O(text) time for sane separators; any thread.
 Result<std::vector<Span>> split(std::string_view text, const SplitterOptions& options);
 
-/// Identity of a chunk: hash over the parts, each length-prefixed. Changing any part makes another chunk.
+/// Identity of a chunk: hash over the parts, each length-prefixed. Changing any part makes another
+/// chunk.
 struct ChunkIdentity {
     std::string_view source, ds, document_id, title, author, date, category, text;
     Span span;
 };
 ChunkId make_chunk_id(const ChunkIdentity& identity);
 
-/// What is embedded for a chunk: "title\ntext" with the title when there is one. Its SHA-256 is the content hash under
-/// which vectors are cached.
+/// What is embedded for a chunk: "title\ntext" with the title when there is one. Its SHA-256 is the
+/// content hash under which vectors are cached.
 std::string embedding_text(std::string_view title, std::string_view chunk_text);
 
 }  // namespace px::chunk

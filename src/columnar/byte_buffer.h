@@ -1,5 +1,5 @@
-// ByteBuffer: growing raw memory for encoders; unlike std::vector it never clears what is about to be
-// overwritten. Not thread-safe.
+// ByteBuffer: growing raw memory for encoders; unlike std::vector it never clears what is about to
+// be overwritten. Not thread-safe.
 #pragma once
 
 #include <algorithm>

@@ -14,10 +14,10 @@ namespace px::columnar {
 
 namespace {
 
-constexpr int64_t kSampleRows = 16'384;        // after which a text dictionary must pay
+constexpr int64_t kSampleRows = 16'384;         // after which a text dictionary must pay
 constexpr int64_t kDoubtfulSampleRows = 2'048;  // the same when it did not in the chunk before
 constexpr size_t kWordSample = 1'024;
-constexpr size_t kSlack = 32;                   // bytes behind page_ that short copies may touch
+constexpr size_t kSlack = 32;  // bytes behind page_ that short copies may touch
 constexpr size_t kKeptCapacity = 8 * 1024 * 1024;
 
 /// Two stretches of bytes as one input of Snappy.
@@ -62,7 +62,8 @@ void append_bits(std::vector<uint8_t>& to, size_t to_count, const uint8_t* from,
     to.resize((to_count + count + 7) / 8);
 }
 
-/// True if Snappy gains nothing on samples of a page: packed and random values. out: room for a compressed sample.
+/// True if Snappy gains nothing on samples of a page: packed and random values. out: room for a
+/// compressed sample.
 bool is_dense(std::string_view body, char* out) {
     constexpr size_t kSample = 4096;
     if (body.size() < 8 * kSample) return false;
@@ -498,7 +499,8 @@ int64_t ColumnChunkWriter::append_text_indices(const Column& column, int64_t beg
         }
         for (size_t i = 0; i < count; ++i) texts_.prefetch_text(group[i].hash);
         for (size_t i = 0; i < count; ++i) {
-            const uint32_t index = texts_.find_or_add({group[i].bytes, group[i].size}, group[i].hash, limit);
+            const uint32_t index =
+                texts_.find_or_add({group[i].bytes, group[i].size}, group[i].hash, limit);
             if (index == TextDictionary::kFull) {
                 row = group[i].row;
                 full = true;

@@ -14,7 +14,15 @@
 namespace px::columnar {
 
 /// Numbers as in parquet.thrift.
-enum class PhysicalType : int32_t { Boolean = 0, Int32 = 1, Int64 = 2, Float = 4, Double = 5, ByteArray = 6, FixedLenByteArray = 7 };
+enum class PhysicalType : int32_t {
+    Boolean = 0,
+    Int32 = 1,
+    Int64 = 2,
+    Float = 4,
+    Double = 5,
+    ByteArray = 6,
+    FixedLenByteArray = 7
+};
 enum class Encoding : int32_t { Plain = 0, Rle = 3, DeltaBinaryPacked = 5, RleDictionary = 8 };
 
 PhysicalType physical_type(const DataType& type);
@@ -25,8 +33,9 @@ inline constexpr int64_t kValueBytesMax = 1LL << 30;
 /// What the footer says of a finished chunk.
 struct ChunkInfo {
     std::vector<Encoding> encodings;
-    int64_t value_count = 0;  ///< levels: rows, or elements of lists (an absent or empty list counts one)
-    int64_t null_count = 0;   ///< levels without a value
+    int64_t value_count =
+        0;  ///< levels: rows, or elements of lists (an absent or empty list counts one)
+    int64_t null_count = 0;  ///< levels without a value
     int64_t uncompressed_bytes = 0;
     int64_t compressed_bytes = 0;
     int64_t dictionary_offset = -1;  ///< in the file; -1: none
@@ -39,10 +48,13 @@ class TextDictionary {
   public:
     static constexpr uint32_t kFull = ~uint32_t{0};
     void clear();
-    /// Index of the value, added if it is new; kFull if it would make the dictionary larger than limit bytes.
+    /// Index of the value, added if it is new; kFull if it would make the dictionary larger than
+    /// limit bytes.
     uint32_t find_or_add(std::string_view value, uint64_t hash, size_t limit);
     /// Brings a slot near; then the text it stands for.
-    void prefetch_slot(uint64_t hash) const { __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]); }
+    void prefetch_slot(uint64_t hash) const {
+        __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]);
+    }
     void prefetch_text(uint64_t hash) const {
         const Slot& slot = slots_[hash & (slots_.size() - 1)];
         if (slot.index_plus_1 != 0) __builtin_prefetch(bytes_.data() + slot.offset);
@@ -152,9 +164,9 @@ class ColumnChunkWriter {
 
     // The page being filled.
     int64_t page_rows_ = 0;
-    int64_t page_estimate_ = 0;            ///< as if plain
-    std::vector<uint8_t> page_validity_;   ///< empty: no null so far
-    ByteBuffer page_;                      ///< plain values
+    int64_t page_estimate_ = 0;           ///< as if plain
+    std::vector<uint8_t> page_validity_;  ///< empty: no null so far
+    ByteBuffer page_;                     ///< plain values
     size_t page_values_ = 0;
     std::vector<uint32_t> page_indices_;   ///< while the text dictionary is on
     LevelRuns definitions_, repetitions_;  ///< of lists
@@ -165,11 +177,11 @@ class ColumnChunkWriter {
     DictionaryState dictionary_state_ = DictionaryState::Undecided;
     TextDictionary texts_;
     WordDictionary words_;
-    uint32_t dictionary_flushed_ = 0;      ///< entries that written pages refer to
-    int64_t text_rows_ = 0;                ///< taken while the text dictionary was on
-    size_t text_plain_bytes_ = 0;          ///< of their values
+    uint32_t dictionary_flushed_ = 0;  ///< entries that written pages refer to
+    int64_t text_rows_ = 0;            ///< taken while the text dictionary was on
+    size_t text_plain_bytes_ = 0;      ///< of their values
     size_t text_values_ = 0;
-    bool doubtful_ = false;                ///< the dictionary of the chunk before did not pay
+    bool doubtful_ = false;  ///< the dictionary of the chunk before did not pay
     ChunkInfo info_;
 
     // The file.

@@ -79,12 +79,13 @@ void append_delta_of(ByteBuffer& out, const T* values, size_t count) {
         const size_t n = std::min(kBlock, count - at);
         T least = std::numeric_limits<T>::max();
         for (size_t i = 0; i < n; ++i) {
-            deltas[i] = static_cast<U>(static_cast<U>(values[at + i]) -
-                                       static_cast<U>(values[at + i - 1]));
+            deltas[i] =
+                static_cast<U>(static_cast<U>(values[at + i]) - static_cast<U>(values[at + i - 1]));
             least = std::min(least, static_cast<T>(deltas[i]));
         }
         const size_t minis = (n + kMini - 1) / kMini;
-        for (size_t i = 0; i < n; ++i) deltas[i] = static_cast<U>(deltas[i] - static_cast<U>(least));
+        for (size_t i = 0; i < n; ++i)
+            deltas[i] = static_cast<U>(deltas[i] - static_cast<U>(least));
         for (size_t i = n; i < minis * kMini; ++i) deltas[i] = 0;
         out.append_zigzag(static_cast<int64_t>(least));
         char* const start = out.prepare(4 + kBlock * sizeof(T) + 8);

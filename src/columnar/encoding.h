@@ -1,6 +1,6 @@
-// The encodings of Parquet pages, appended to a buffer: bit packing, the RLE/bit-packed hybrid of levels
-// and dictionary indices, DELTA_BINARY_PACKED. Pure; any thread.
-// Source: apache/parquet-format, Encodings.md.
+// The encodings of Parquet pages, appended to a buffer: bit packing, the RLE/bit-packed hybrid of
+// levels and dictionary indices, DELTA_BINARY_PACKED. Pure; any thread. Source:
+// apache/parquet-format, Encodings.md.
 #pragma once
 
 #include <bit>
@@ -15,7 +15,8 @@ namespace px::columnar {
 /// Bits needed to write value; 0 for 0.
 inline unsigned bits_for(uint64_t value) { return static_cast<unsigned>(std::bit_width(value)); }
 
-/// Packs 32 values of `width` bits (0 to 64; value < 2^width), least significant bit first, into 4 * width bytes.
+/// Packs 32 values of `width` bits (0 to 64; value < 2^width), least significant bit first, into 4
+/// * width bytes.
 void pack_32(const uint64_t* values, unsigned width, char* out);
 void pack_32(const uint32_t* values, unsigned width, char* out);
 

@@ -50,7 +50,8 @@ std::vector<uint32_t> decode_hybrid(std::string_view bytes, size_t count, unsign
         } else {
             uint32_t value = 0;
             for (unsigned b = 0; b < (width + 7) / 8; ++b) {
-                value |= static_cast<uint32_t>(static_cast<unsigned char>(bytes.at(in.at++))) << 8 * b;
+                value |= static_cast<uint32_t>(static_cast<unsigned char>(bytes.at(in.at++)))
+                         << 8 * b;
             }
             values.insert(values.end(), header >> 1, value);
         }

@@ -22,7 +22,8 @@ class FileSink {
     FileSink(const FileSink&) = delete;
     FileSink& operator=(const FileSink&) = delete;
 
-    /// Errors: ResourceExhausted when the disk is full, others as fail_errno; the sink stays failed.
+    /// Errors: ResourceExhausted when the disk is full, others as fail_errno; the sink stays
+    /// failed.
     Result<void> write(std::string_view bytes);
     /// Bytes written so far.
     int64_t offset() const { return offset_; }

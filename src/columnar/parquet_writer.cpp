@@ -167,7 +167,8 @@ ByteBuffer footer(const Schema& schema, const std::vector<RowGroup>& groups, int
         const ChunkInfo& first = group.chunks.front();
         out.field_i64(2, plain);
         out.field_i64(3, group.row_count);
-        out.field_i64(5, first.dictionary_offset >= 0 ? first.dictionary_offset : first.data_offset);
+        out.field_i64(5,
+                      first.dictionary_offset >= 0 ? first.dictionary_offset : first.data_offset);
         out.field_i64(6, stored);
         if (g <= 32'767) out.field_i16(7, static_cast<int16_t>(g));  // an i16 in the format
         out.end_struct();
@@ -206,7 +207,8 @@ class Writer final : public ParquetWriter {
             group_rows_ += rows;
             group_bytes_ += bytes_between(batch, row, row + rows);
             row += rows;
-            if (group_rows_ >= options_.row_group_rows || group_bytes_ >= options_.row_group_bytes) {
+            if (group_rows_ >= options_.row_group_rows ||
+                group_bytes_ >= options_.row_group_bytes) {
                 PX_TRY(end_row_group());
             }
         }
@@ -240,8 +242,8 @@ class Writer final : public ParquetWriter {
             const Field& field = schema_.fields[c];
             if (column.length() != batch.row_count()) {
                 return fail(ErrorCode::InvalidArgument,
-                            fmt::format("column '{}' has {} rows where the batch has {}", field.name,
-                                        column.length(), batch.row_count()));
+                            fmt::format("column '{}' has {} rows where the batch has {}",
+                                        field.name, column.length(), batch.row_count()));
             }
             if (!field.nullable && column.null_count() > 0) {
                 return fail(ErrorCode::InvalidArgument,
@@ -275,7 +277,8 @@ class Writer final : public ParquetWriter {
             const auto& offsets = batch.column(c).offsets();
             if (offsets.empty()) continue;
             const int64_t unit = schema_.fields[c].type.id == TypeId::FloatList ? 4 : 1;
-            total += unit * (offsets[static_cast<size_t>(end)] - offsets[static_cast<size_t>(begin)]);
+            total +=
+                unit * (offsets[static_cast<size_t>(end)] - offsets[static_cast<size_t>(begin)]);
         }
         return total;
     }
@@ -337,8 +340,8 @@ Result<std::unique_ptr<ParquetWriter>> ParquetWriter::create(const std::filesyst
         if (type.id == TypeId::Decimal && (type.precision < 1 || type.precision > 38 ||
                                            type.scale < 0 || type.scale > type.precision)) {
             return fail(ErrorCode::InvalidArgument,
-                        fmt::format("column '{}' has the impossible type decimal({},{})", field.name,
-                                    type.precision, type.scale));
+                        fmt::format("column '{}' has the impossible type decimal({},{})",
+                                    field.name, type.precision, type.scale));
         }
     }
     if (options.row_group_rows < 1 || options.row_group_bytes < 1 || options.page_bytes < 1 ||

@@ -33,7 +33,8 @@ class ParquetWriterTest : public testing::Test {
     }
 
     ParquetFileInfo write(const std::string& name, const Schema& schema,
-                          const std::vector<RecordBatch>& batches, ParquetWriterOptions options = {}) {
+                          const std::vector<RecordBatch>& batches,
+                          ParquetWriterOptions options = {}) {
         auto writer = ParquetWriter::create(folder_ / name, schema, options).value();
         for (const RecordBatch& batch : batches) EXPECT_TRUE(writer->write(batch));
         return writer->close().value();
@@ -231,8 +232,9 @@ TEST_F(ParquetWriterTest, RefusesWhatItCannotWrite) {
     EXPECT_EQ(code({}, {}), ErrorCode::InvalidArgument);
     EXPECT_EQ(code({{{"d", {TypeId::Decimal, 39, 2}}}}, {}), ErrorCode::InvalidArgument);
     EXPECT_EQ(code({{{"d", {TypeId::Bool}}}}, {.page_bytes = 0}), ErrorCode::InvalidArgument);
-    EXPECT_EQ(ParquetWriter::create(folder_ / "no" / "a", {{{"d", {TypeId::Bool}}}}, {}).error().code,
-              ErrorCode::NotFound);
+    EXPECT_EQ(
+        ParquetWriter::create(folder_ / "no" / "a", {{{"d", {TypeId::Bool}}}}, {}).error().code,
+        ErrorCode::NotFound);
 
     const Schema required{{{"n", {TypeId::Int64}, false}}};
     auto writer = ParquetWriter::create(folder_ / "b.parquet", required, {}).value();

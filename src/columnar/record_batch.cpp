@@ -86,8 +86,8 @@ std::string sql_type_name(const DataType& type) {
 }
 
 std::string format_decimal(Int128 unscaled, int scale) {
-    UInt128 rest = unscaled < 0 ? UInt128{0} - static_cast<UInt128>(unscaled)
-                                : static_cast<UInt128>(unscaled);
+    UInt128 rest =
+        unscaled < 0 ? UInt128{0} - static_cast<UInt128>(unscaled) : static_cast<UInt128>(unscaled);
     char digits[48];
     size_t at = sizeof digits;
     for (int written = 0; rest != 0 || written <= scale; ++written) {

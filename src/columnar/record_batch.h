@@ -16,12 +16,25 @@
 
 namespace px::columnar {
 
-enum class TypeId { Bool, Int32, Int64, Float32, Float64, Decimal, Date, Timestamp, String, Binary, FloatList };
+enum class TypeId {
+    Bool,
+    Int32,
+    Int64,
+    Float32,
+    Float64,
+    Decimal,
+    Date,
+    Timestamp,
+    String,
+    Binary,
+    FloatList
+};
 
-/// A column type. Decimal has precision (1 to 38) and scale (0 to precision); other types leave them 0.
-/// In memory: Bool 1 byte a value (0/1); Int32/Date int32; Int64/Timestamp int64 (UTC micros);
-/// Float32, Float64; Decimal int64 when precision <= 18, else __int128; String/Binary int64 offsets + bytes;
-/// FloatList (embedding vectors) int64 offsets + float32 values, elements never null.
+/// A column type. Decimal has precision (1 to 38) and scale (0 to precision); other types leave
+/// them 0. In memory: Bool 1 byte a value (0/1); Int32/Date int32; Int64/Timestamp int64 (UTC
+/// micros); Float32, Float64; Decimal int64 when precision <= 18, else __int128; String/Binary
+/// int64 offsets + bytes; FloatList (embedding vectors) int64 offsets + float32 values, elements
+/// never null.
 struct DataType {
     TypeId id = TypeId::String;
     int precision = 0;
@@ -35,8 +48,9 @@ __extension__ typedef unsigned __int128 UInt128;
 /// Bytes a value in memory; 0 for String, Binary and FloatList.
 size_t fixed_width(const DataType& type);
 
-/// Text of the pipeline file and of Delta: bool→"boolean", Int32→"integer", Int64→"long", Float32→"float",
-/// Float64→"double", "decimal(p,s)", "date", "timestamp", "string", "binary", FloatList→"array<float>".
+/// Text of the pipeline file and of Delta: bool→"boolean", Int32→"integer", Int64→"long",
+/// Float32→"float", Float64→"double", "decimal(p,s)", "date", "timestamp", "string", "binary",
+/// FloatList→"array<float>".
 std::string delta_type_name(const DataType& type);
 /// SQL type of the engine: BOOLEAN, INTEGER, BIGINT, FLOAT, DOUBLE, DECIMAL(p,s), DATE,
 /// TIMESTAMP WITH TIME ZONE, VARCHAR, BLOB, FLOAT[].
@@ -76,18 +90,18 @@ class Column {
     void append_double(double value) { append_fixed(value, TypeId::Float64); }
     void append_bytes(std::string_view value);              // String, Binary
     void append_floats(const float* values, size_t count);  // FloatList
-    void clear();  ///< keeps the capacity
+    void clear();                                           ///< keeps the capacity
     void reserve(size_t rows);
     /// Drops all rows from row `rows` on. O(dropped rows / 8).
     void truncate(int64_t rows);
 
     // Whole stretches at a time, for readers and validators.
-    /// Appends `rows` valid values, all zero, of a fixed-width type; T must have its width. The pointer
-    /// to the first of them stays valid until the next append.
+    /// Appends `rows` valid values, all zero, of a fixed-width type; T must have its width. The
+    /// pointer to the first of them stays valid until the next append.
     template <class T>
     T* extend(int64_t rows);
-    /// The new stretch of a String/Binary column: `bytes` to fill, and the end offset of each new row
-    /// to store (offsets count from the column's first byte; `base` is where `bytes` stands).
+    /// The new stretch of a String/Binary column: `bytes` to fill, and the end offset of each new
+    /// row to store (offsets count from the column's first byte; `base` is where `bytes` stands).
     struct BytesStretch {
         char* bytes;
         int64_t* ends;
@@ -109,14 +123,16 @@ class Column {
     }
     /// Little-endian bitmap, bit 1 = valid; empty when null_count() == 0.
     const std::vector<uint8_t>& validity() const { return validity_; }
-    /// Fixed-width values, length() * width bytes (nulls hold zero); string bytes; float32 list values.
+    /// Fixed-width values, length() * width bytes (nulls hold zero); string bytes; float32 list
+    /// values.
     const std::vector<char>& data() const { return data_; }
     /// length() + 1 entries for String, Binary, FloatList (in bytes, or in floats); else empty.
     const std::vector<int64_t>& offsets() const { return offsets_; }
     /// Bytes of a String/Binary row; empty for null.
     std::string_view bytes_at(int64_t row) const {
         const auto begin = static_cast<size_t>(offsets_[static_cast<size_t>(row)]);
-        return {data_.data() + begin, static_cast<size_t>(offsets_[static_cast<size_t>(row) + 1]) - begin};
+        return {data_.data() + begin,
+                static_cast<size_t>(offsets_[static_cast<size_t>(row) + 1]) - begin};
     }
     template <class T>
     T value_at(int64_t row) const;  ///< fixed-width types only

@@ -126,9 +126,8 @@ TEST(Column, EveryMixOfOperationsEqualsAPlainModel) {
                     std::vector<uint8_t> keep(model.rows.size() - from);
                     for (auto& k : keep) k = static_cast<uint8_t>(random() % 2);
                     column.keep_rows(static_cast<int64_t>(from), keep.data());
-                    std::vector<std::optional<std::string>> kept(model.rows.begin(),
-                                                                 model.rows.begin() +
-                                                                     static_cast<int64_t>(from));
+                    std::vector<std::optional<std::string>> kept(
+                        model.rows.begin(), model.rows.begin() + static_cast<int64_t>(from));
                     for (size_t i = 0; i < keep.size(); ++i) {
                         if (keep[i] != 0) kept.push_back(model.rows[from + i]);
                     }

@@ -183,7 +183,8 @@ void Extremes::merge(const Extremes& other) {
     add_text_slow(other.least_text_, other.least_prefix_);
     add_text_slow(other.greatest_text_, other.greatest_prefix_);
     if (least_text_ == other.least_text_) least_cut_ = least_cut_ || other.least_cut_;
-    if (greatest_text_ == other.greatest_text_) greatest_cut_ = greatest_cut_ || other.greatest_cut_;
+    if (greatest_text_ == other.greatest_text_)
+        greatest_cut_ = greatest_cut_ || other.greatest_cut_;
 }
 
 Extremes::Encoded Extremes::encode(const DataType& type) const {

@@ -34,7 +34,8 @@ class Extremes {
         bool min_exact = true;
         bool max_exact = true;
     };
-    /// As Parquet wants it; texts longer than 32 code points (or 64 bytes of Binary) are cut, the greatest rounded up.
+    /// As Parquet wants it; texts longer than 32 code points (or 64 bytes of Binary) are cut, the
+    /// greatest rounded up.
     Encoded encode(const DataType& type) const;
     /// As Delta wants it.
     void to_json(const DataType& type, ColumnStatistics& statistics) const;

@@ -10,11 +10,20 @@
 
 namespace px::columnar {
 
-/// Fields must be written in rising id order; begin_* and end_struct pair up. The outermost struct is
-/// open from the start and closed by the last end_struct.
+/// Fields must be written in rising id order; begin_* and end_struct pair up. The outermost struct
+/// is open from the start and closed by the last end_struct.
 class ThriftWriter {
   public:
-    enum class Type : uint8_t { True = 1, False = 2, I16 = 4, I32 = 5, I64 = 6, Binary = 8, List = 9, Struct = 12 };
+    enum class Type : uint8_t {
+        True = 1,
+        False = 2,
+        I16 = 4,
+        I32 = 5,
+        I64 = 6,
+        Binary = 8,
+        List = 9,
+        Struct = 12
+    };
 
     explicit ThriftWriter(ByteBuffer& out) : out_(out) {}
 

@@ -60,33 +60,40 @@ int main(int argc, char** argv) {
     using Random = std::mt19937_64;
     measure("long random 64 bit", {TypeId::Int64}, rows,
             [](Column& c, Random& r, int64_t) { c.append_int64(static_cast<int64_t>(r())); });
-    measure("long below 1e6", {TypeId::Int64}, rows,
-            [](Column& c, Random& r, int64_t) { c.append_int64(static_cast<int64_t>(r() % 1'000'000)); });
+    measure("long below 1e6", {TypeId::Int64}, rows, [](Column& c, Random& r, int64_t) {
+        c.append_int64(static_cast<int64_t>(r() % 1'000'000));
+    });
     measure("long sequence", {TypeId::Int64}, rows,
             [](Column& c, Random&, int64_t row) { c.append_int64(row); });
-    measure("long of 100 values", {TypeId::Int64}, rows,
-            [](Column& c, Random& r, int64_t) { c.append_int64(static_cast<int64_t>(r() % 100) * 1'000'000'007); });
-    measure("decimal(18,2)", {TypeId::Decimal, 18, 2}, rows,
-            [](Column& c, Random& r, int64_t) { c.append_int64(static_cast<int64_t>(r() % 10'000'000)); });
-    measure("date of 4000 days", {TypeId::Date}, rows,
-            [](Column& c, Random& r, int64_t) { c.append_int32(static_cast<int32_t>(r() % 4'000)); });
-    measure("double", {TypeId::Float64}, rows,
-            [](Column& c, Random& r, int64_t) { c.append_double(static_cast<double>(r() % 1'000'000) / 7); });
+    measure("long of 100 values", {TypeId::Int64}, rows, [](Column& c, Random& r, int64_t) {
+        c.append_int64(static_cast<int64_t>(r() % 100) * 1'000'000'007);
+    });
+    measure("decimal(18,2)", {TypeId::Decimal, 18, 2}, rows, [](Column& c, Random& r, int64_t) {
+        c.append_int64(static_cast<int64_t>(r() % 10'000'000));
+    });
+    measure("date of 4000 days", {TypeId::Date}, rows, [](Column& c, Random& r, int64_t) {
+        c.append_int32(static_cast<int32_t>(r() % 4'000));
+    });
+    measure("double", {TypeId::Float64}, rows, [](Column& c, Random& r, int64_t) {
+        c.append_double(static_cast<double>(r() % 1'000'000) / 7);
+    });
     measure("string of 20 values", {TypeId::String}, rows, [](Column& c, Random& r, int64_t) {
         c.append_bytes("category " + std::to_string(r() % 20));
     });
     measure("string of 5000 values", {TypeId::String}, rows, [](Column& c, Random& r, int64_t) {
         c.append_bytes("customer " + std::to_string(r() % 5'000));
     });
-    measure("string unique, 16 bytes", {TypeId::String}, rows, [](Column& c, Random& r, int64_t) {
-        c.append_bytes(fmt::format("{:016x}", r()));
-    });
-    measure("string text, 100 bytes", {TypeId::String}, rows / 4, [](Column& c, Random& r, int64_t) {
-        static const char* const words[] = {"revenue ", "of ", "the ", "quarter ", "rose ", "by ",
-                                            "and ", "costs ", "fell ", "in ", "Europe ", "while "};
-        std::string text;
-        while (text.size() < 100) text += r() % 9 == 0 ? std::to_string(r() % 1000) + " " : words[r() % 12];
-        c.append_bytes(text);
-    });
+    measure("string unique, 16 bytes", {TypeId::String}, rows,
+            [](Column& c, Random& r, int64_t) { c.append_bytes(fmt::format("{:016x}", r())); });
+    measure("string text, 100 bytes", {TypeId::String}, rows / 4,
+            [](Column& c, Random& r, int64_t) {
+                static const char* const words[] = {"revenue ", "of ", "the ",    "quarter ",
+                                                    "rose ",    "by ", "and ",    "costs ",
+                                                    "fell ",    "in ", "Europe ", "while "};
+                std::string text;
+                while (text.size() < 100)
+                    text += r() % 9 == 0 ? std::to_string(r() % 1000) + " " : words[r() % 12];
+                c.append_bytes(text);
+            });
     return 0;
 }

@@ -1,8 +1,9 @@
-// Writes Parquet files of seeded random rows beside what they hold, for tests/peers/columnar_readers.py.
-// tool_columnar_write FOLDER SEED: FOLDER/NAME.parquet and FOLDER/NAME.json each.
-// JSON: {"columns": [{"name", "type", "null_count", "min", "max", "values": […]}], "rows"}; values: null, true/false, integers as
-// text (dates in days, timestamps in microseconds, decimals unscaled), floats as the text of their bits, bytes in hexadecimal
-// or, when longer than 2000, as "sha256:…", lists as arrays of bits.
+// Writes Parquet files of seeded random rows beside what they hold, for
+// tests/peers/columnar_readers.py. tool_columnar_write FOLDER SEED: FOLDER/NAME.parquet and
+// FOLDER/NAME.json each. JSON: {"columns": [{"name", "type", "null_count", "min", "max", "values":
+// […]}], "rows"}; values: null, true/false, integers as text (dates in days, timestamps in
+// microseconds, decimals unscaled), floats as the text of their bits, bytes in hexadecimal or, when
+// longer than 2000, as "sha256:…", lists as arrays of bits.
 #include <fmt/format.h>
 
 #include <bit>
@@ -90,10 +91,12 @@ void write(const std::filesystem::path& folder, const std::string& name, const R
 }
 
 std::string random_text(Random& random, size_t length_max) {
-    static constexpr char32_t kPoints[] = {U'a', U'z', U' ', U'\n', U'ü', U'ß', U'Ω', U'ж', U'中', U'😀', 0x10FFFF, 0xD7FF, U'\u0001'};
+    static constexpr char32_t kPoints[] = {U'a', U'z',  U' ', U'\n',    U'ü',   U'ß',     U'Ω',
+                                           U'ж', U'中', U'😀', 0x10FFFF, 0xD7FF, U'\u0001'};
     std::string text;
     const size_t length = random() % (length_max + 1);
-    for (size_t i = 0; i < length; ++i) px::utf8_append(text, kPoints[random() % std::size(kPoints)]);
+    for (size_t i = 0; i < length; ++i)
+        px::utf8_append(text, kPoints[random() % std::size(kPoints)]);
     return text;
 }
 
@@ -130,22 +133,44 @@ std::vector<Kind> kinds(bool nullable) {
         };
     };
     std::vector<Kind> all = {
-        {{"bool", {TypeId::Bool}}, [](Column& c, Random& r, int64_t) { c.append_bool(r() % 3 == 0); }},
-        {{"int", {TypeId::Int32}}, [](Column& c, Random& r, int64_t) { c.append_int32(static_cast<int32_t>(r())); }},
-        {{"int_few", {TypeId::Int32}}, [](Column& c, Random& r, int64_t) { c.append_int32(static_cast<int32_t>(r() % 5) * 400'000'000); }},
-        {{"long", {TypeId::Int64}}, [](Column& c, Random& r, int64_t) { c.append_int64(static_cast<int64_t>(r())); }},
-        {{"long_edge", {TypeId::Int64}}, [](Column& c, Random& r, int64_t) {
-             c.append_int64(r() % 2 == 0 ? std::numeric_limits<int64_t>::min() : std::numeric_limits<int64_t>::max());
+        {{"bool", {TypeId::Bool}},
+         [](Column& c, Random& r, int64_t) { c.append_bool(r() % 3 == 0); }},
+        {{"int", {TypeId::Int32}},
+         [](Column& c, Random& r, int64_t) { c.append_int32(static_cast<int32_t>(r())); }},
+        {{"int_few", {TypeId::Int32}},
+         [](Column& c, Random& r, int64_t) {
+             c.append_int32(static_cast<int32_t>(r() % 5) * 400'000'000);
          }},
-        {{"long_rising", {TypeId::Int64}}, [](Column& c, Random& r, int64_t row) { c.append_int64(row * 120 + static_cast<int64_t>(r() % 40)); }},
-        {{"long_half", {TypeId::Int64}}, [](Column& c, Random& r, int64_t row) {
-             c.append_int64(row < 900 ? static_cast<int64_t>(r() % 3) * 1'000'000'000'007 : static_cast<int64_t>(r()));
+        {{"long", {TypeId::Int64}},
+         [](Column& c, Random& r, int64_t) { c.append_int64(static_cast<int64_t>(r())); }},
+        {{"long_edge", {TypeId::Int64}},
+         [](Column& c, Random& r, int64_t) {
+             c.append_int64(r() % 2 == 0 ? std::numeric_limits<int64_t>::min()
+                                         : std::numeric_limits<int64_t>::max());
          }},
-        {{"float", {TypeId::Float32}}, [](Column& c, Random& r, int64_t) { c.append_float(static_cast<float>(static_cast<int64_t>(r() % 2000) - 1000) / 8); }},
-        {{"float_zero", {TypeId::Float32}}, [](Column& c, Random& r, int64_t) { c.append_float(r() % 2 == 0 ? 0.0F : -0.0F); }},
-        {{"double", {TypeId::Float64}}, [](Column& c, Random& r, int64_t) { c.append_double(static_cast<double>(static_cast<int64_t>(r())) * 1e-3); }},
-        {{"double_nan", {TypeId::Float64}}, [](Column& c, Random& r, int64_t) {
-             static const double values[] = {std::nan(""), INFINITY, -INFINITY, 0.0, -0.0, 5e-324, 1.5};
+        {{"long_rising", {TypeId::Int64}},
+         [](Column& c, Random& r, int64_t row) {
+             c.append_int64(row * 120 + static_cast<int64_t>(r() % 40));
+         }},
+        {{"long_half", {TypeId::Int64}},
+         [](Column& c, Random& r, int64_t row) {
+             c.append_int64(row < 900 ? static_cast<int64_t>(r() % 3) * 1'000'000'000'007
+                                      : static_cast<int64_t>(r()));
+         }},
+        {{"float", {TypeId::Float32}},
+         [](Column& c, Random& r, int64_t) {
+             c.append_float(static_cast<float>(static_cast<int64_t>(r() % 2000) - 1000) / 8);
+         }},
+        {{"float_zero", {TypeId::Float32}},
+         [](Column& c, Random& r, int64_t) { c.append_float(r() % 2 == 0 ? 0.0F : -0.0F); }},
+        {{"double", {TypeId::Float64}},
+         [](Column& c, Random& r, int64_t) {
+             c.append_double(static_cast<double>(static_cast<int64_t>(r())) * 1e-3);
+         }},
+        {{"double_nan", {TypeId::Float64}},
+         [](Column& c, Random& r, int64_t) {
+             static const double values[] = {std::nan(""), INFINITY, -INFINITY, 0.0,
+                                             -0.0,         5e-324,   1.5};
              c.append_double(values[r() % 7]);
          }},
         {{"decimal_5_2", {TypeId::Decimal, 5, 2}}, decimal(5, false)},
@@ -154,27 +179,43 @@ std::vector<Kind> kinds(bool nullable) {
         {{"decimal_18_few", {TypeId::Decimal, 18, 6}}, decimal(18, true)},
         {{"decimal_38_10", {TypeId::Decimal, 38, 10}}, decimal(38, false)},
         {{"decimal_19_19", {TypeId::Decimal, 19, 19}}, decimal(19, true)},
-        {{"date", {TypeId::Date}}, [](Column& c, Random& r, int64_t) { c.append_int32(static_cast<int32_t>(r() % 60'000) - 20'000); }},
-        {{"timestamp", {TypeId::Timestamp}}, [](Column& c, Random& r, int64_t) {
-             c.append_int64(static_cast<int64_t>(r() % 4'000'000'000'000'000) - 1'000'000'000'000'000);
+        {{"date", {TypeId::Date}},
+         [](Column& c, Random& r, int64_t) {
+             c.append_int32(static_cast<int32_t>(r() % 60'000) - 20'000);
          }},
-        {{"timestamp_few", {TypeId::Timestamp}}, [](Column& c, Random& r, int64_t) { c.append_int64(static_cast<int64_t>(r() % 9) * 86'400'000'000); }},
-        {{"text", {TypeId::String}}, [](Column& c, Random& r, int64_t) { c.append_bytes(random_text(r, 40)); }},
-        {{"text_few", {TypeId::String}}, [](Column& c, Random& r, int64_t) {
-             static const char* const values[] = {"", "a", "Grüße", "日本語のテキスト", "a longer value of more than thirty-two characters"};
+        {{"timestamp", {TypeId::Timestamp}},
+         [](Column& c, Random& r, int64_t) {
+             c.append_int64(static_cast<int64_t>(r() % 4'000'000'000'000'000) -
+                            1'000'000'000'000'000);
+         }},
+        {{"timestamp_few", {TypeId::Timestamp}},
+         [](Column& c, Random& r, int64_t) {
+             c.append_int64(static_cast<int64_t>(r() % 9) * 86'400'000'000);
+         }},
+        {{"text", {TypeId::String}},
+         [](Column& c, Random& r, int64_t) { c.append_bytes(random_text(r, 40)); }},
+        {{"text_few", {TypeId::String}},
+         [](Column& c, Random& r, int64_t) {
+             static const char* const values[] = {
+                 "", "a", "Grüße", "日本語のテキスト",
+                 "a longer value of more than thirty-two characters"};
              c.append_bytes(values[r() % 5]);
          }},
-        {{"text_half", {TypeId::String}}, [](Column& c, Random& r, int64_t row) {
+        {{"text_half", {TypeId::String}},
+         [](Column& c, Random& r, int64_t row) {
              c.append_bytes(row < 2500 ? "value " + std::to_string(r() % 20) : random_text(r, 60));
          }},
-        {{"blob", {TypeId::Binary}}, [](Column& c, Random& r, int64_t) { c.append_bytes(random_bytes(r, 90)); }},
-        {{"vector", {TypeId::FloatList}}, [](Column& c, Random& r, int64_t) {
+        {{"blob", {TypeId::Binary}},
+         [](Column& c, Random& r, int64_t) { c.append_bytes(random_bytes(r, 90)); }},
+        {{"vector", {TypeId::FloatList}},
+         [](Column& c, Random& r, int64_t) {
              float values[9];
              const size_t count = r() % 5 == 0 ? r() % 10 : r() % 6 == 0 ? 0 : 4;
              for (float& v : values) v = static_cast<float>(r() % 1000) / 999;
              c.append_floats(values, count);
          }},
-        {{"embedding", {TypeId::FloatList}}, [](Column& c, Random& r, int64_t) {
+        {{"embedding", {TypeId::FloatList}},
+         [](Column& c, Random& r, int64_t) {
              float values[24];
              for (float& v : values) v = static_cast<float>(r() % 100'000) / 100'000;
              c.append_floats(values, 24);
@@ -209,8 +250,10 @@ int main(int argc, char** argv) {
     }
     const std::filesystem::path folder = argv[1];
     Random random(std::strtoull(argv[2], nullptr, 10));
-    const ParquetWriterOptions tight{
-        .row_group_rows = 1'100, .row_group_bytes = 300'000, .page_bytes = 4'000, .dictionary_bytes = 3'000};
+    const ParquetWriterOptions tight{.row_group_rows = 1'100,
+                                     .row_group_bytes = 300'000,
+                                     .page_bytes = 4'000,
+                                     .dictionary_bytes = 3'000};
     ParquetWriterOptions plain = tight;
     plain.snappy = false;
 
@@ -229,15 +272,22 @@ int main(int argc, char** argv) {
 
     // Dictionaries that fill up late, and columns longer than one page of the default size.
     const std::vector<Kind> large = {
-        {{"text_growing", {TypeId::String}}, [](Column& c, Random& r, int64_t row) {
-             c.append_bytes("growing " + std::to_string(r() % static_cast<uint64_t>(row < 40'000 ? 50 : row)));
+        {{"text_growing", {TypeId::String}},
+         [](Column& c, Random& r, int64_t row) {
+             c.append_bytes("growing " +
+                            std::to_string(r() % static_cast<uint64_t>(row < 40'000 ? 50 : row)));
          }},
-        {{"long_growing", {TypeId::Int64}}, [](Column& c, Random& r, int64_t row) {
-             c.append_int64(static_cast<int64_t>(r() % static_cast<uint64_t>(row < 100'000 ? 50 : row)) << 40);
+        {{"long_growing", {TypeId::Int64}},
+         [](Column& c, Random& r, int64_t row) {
+             c.append_int64(
+                 static_cast<int64_t>(r() % static_cast<uint64_t>(row < 100'000 ? 50 : row)) << 40);
          }},
-        {{"constant", {TypeId::String}}, [](Column& c, Random&, int64_t) { c.append_bytes("always the same"); }},
-        {{"line", {TypeId::Int64}}, [](Column& c, Random&, int64_t row) { c.append_int64(row + 2); }},
-        {{"unique", {TypeId::String}}, [](Column& c, Random& r, int64_t) { c.append_bytes(fmt::format("{:x}", r())); }},
+        {{"constant", {TypeId::String}},
+         [](Column& c, Random&, int64_t) { c.append_bytes("always the same"); }},
+        {{"line", {TypeId::Int64}},
+         [](Column& c, Random&, int64_t row) { c.append_int64(row + 2); }},
+        {{"unique", {TypeId::String}},
+         [](Column& c, Random& r, int64_t) { c.append_bytes(fmt::format("{:x}", r())); }},
     };
     write(folder, "large", make(large, 260'000, 1, random), {.dictionary_bytes = 200'000});
 

@@ -1,11 +1,12 @@
-// Runs tests/cases/contract/*.case: what each value, header and rule comes to. UPDATE_CASES=1 rewrites the outcomes.
+// Runs tests/cases/contract/*.case: what each value, header and rule comes to. UPDATE_CASES=1
+// rewrites the outcomes.
 //
 // A line is what goes in, then "-> value" or "!! why not". Lines before them set the stage:
 //   column type=decimal(18,2) min=0 …    the column that the following values are judged by
 //     type= required unique default= one_of=a|b min= max= pattern= transform=trim,lower null=|NA
-//   contract id! title author=nobody extra=keep    the contract that the following headers are bound to (! required, = default)
-//   "text" or absent                     a value; \n \t \r \\ \" \xHH
-//   header id,title                      a header of the file f.csv
+//   contract id! title author=nobody extra=keep    the contract that the following headers are
+//   bound to (! required, = default) "text" or absent                     a value; \n \t \r \\ \"
+//   \xHH header id,title                      a header of the file f.csv
 // Words with spaces stand in quotes: one_of="a b|c".
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -79,7 +80,8 @@ class Words {
             const char kind = line_[at_ + 1];
             at_ += 2;
             if (kind == 'x') {
-                text += static_cast<char>(std::stoi(std::string(line_.substr(at_, 2)), nullptr, 16));
+                text +=
+                    static_cast<char>(std::stoi(std::string(line_.substr(at_, 2)), nullptr, 16));
                 at_ += 2;
             } else {
                 text += kind == 'n' ? '\n' : kind == 't' ? '\t' : kind == 'r' ? '\r' : kind;
@@ -143,7 +145,8 @@ class CaseFile {
             while (const auto word = words.next()) names += (names.empty() ? "" : " ") + *word;
             outcome = bind(names.empty() ? std::vector<std::string>{} : split(names, ','));
         } else {
-            outcome = judge(line.starts_with('"') ? std::optional<std::string_view>(first) : std::nullopt);
+            outcome = judge(line.starts_with('"') ? std::optional<std::string_view>(first)
+                                                  : std::nullopt);
         }
         std::string input = line.substr(0, words.at());
         input.erase(input.find_last_not_of(' ') + 1);
@@ -232,12 +235,14 @@ class CaseFile {
     std::string bind(const std::vector<std::string>& names) const {
         const auto binding = bind_header(contract_, names, "f.csv");
         if (!binding) {
-            return fmt::format("!! {}: {}", error_traits(binding.error().code).name, binding.error().to_string());
+            return fmt::format("!! {}: {}", error_traits(binding.error().code).name,
+                               binding.error().to_string());
         }
         std::string text = "->";
         for (size_t c = 0; c < contract_.columns.size(); ++c) {
             const auto field = binding->field_of_column[c];
-            text += fmt::format(" {}:{}", contract_.columns[c].name, field ? std::to_string(*field) : "none");
+            text += fmt::format(" {}:{}", contract_.columns[c].name,
+                                field ? std::to_string(*field) : "none");
         }
         for (size_t e = 0; e < binding->extra_fields.size(); ++e) {
             text += fmt::format(" +{}:{}", binding->extra_names[e], binding->extra_fields[e]);

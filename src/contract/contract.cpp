@@ -34,7 +34,9 @@ std::string folded(std::string_view text) {
 std::string essence(std::string_view name) {
     std::string kept;
     for (const char c : folded(name)) {
-        if (static_cast<unsigned char>(c) >= 0x80 || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) kept += c;
+        if (static_cast<unsigned char>(c) >= 0x80 || (c >= 'a' && c <= 'z') ||
+            (c >= '0' && c <= '9'))
+            kept += c;
     }
     return kept;
 }
@@ -48,7 +50,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
     for (size_t i = 1; i <= a.size(); ++i) {
         next[0] = i;
         for (size_t j = 1; j <= b.size(); ++j) {
-            next[j] = std::min({row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] == b[j - 1] ? 0U : 1U)});
+            next[j] = std::min(
+                {row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] == b[j - 1] ? 0U : 1U)});
             if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
                 next[j] = std::min(next[j], before[j - 2] + 1);
             }
@@ -59,7 +62,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
     return row[b.size()];
 }
 
-/// How far one name is from being the other renamed; nullopt: they have nothing to do with each other.
+/// How far one name is from being the other renamed; nullopt: they have nothing to do with each
+/// other.
 std::optional<size_t> rename_distance(std::string_view from, std::string_view to) {
     constexpr size_t kNameMax = 200;
     const std::string a = essence(from.substr(0, kNameMax));
@@ -70,11 +74,13 @@ std::optional<size_t> rename_distance(std::string_view from, std::string_view to
     if (distance <= std::max<size_t>(1, longer / 3)) return distance;
     const std::string_view shorter = a.size() < b.size() ? a : b;
     const std::string_view other = a.size() < b.size() ? b : a;
-    if (shorter.size() >= 3 && (other.starts_with(shorter) || other.ends_with(shorter))) return longer;
+    if (shorter.size() >= 3 && (other.starts_with(shorter) || other.ends_with(shorter)))
+        return longer;
     return std::nullopt;
 }
 
-std::optional<std::string> nearest(std::string_view name, const std::vector<std::string>& candidates) {
+std::optional<std::string> nearest(std::string_view name,
+                                   const std::vector<std::string>& candidates) {
     constexpr size_t kCandidatesMax = 200;
     std::optional<std::string> best;
     size_t best_distance = 0;
@@ -135,9 +141,11 @@ Result<DataType> parse_type(std::string_view text) {
     if (first.ec != std::errc{} || first.ptr == end || *first.ptr != ',') return bad();
     const auto second = std::from_chars(first.ptr + 1, end, type.scale);
     if (second.ec != std::errc{} || second.ptr != end) return bad();
-    if (type.precision < 1 || type.precision > 38 || type.scale < 0 || type.scale > type.precision) {
-        return fail(ErrorCode::InvalidArgument,
-                    fmt::format("{}: the precision must be 1 to 38, the scale 0 to the precision", text));
+    if (type.precision < 1 || type.precision > 38 || type.scale < 0 ||
+        type.scale > type.precision) {
+        return fail(
+            ErrorCode::InvalidArgument,
+            fmt::format("{}: the precision must be 1 to 38, the scale 0 to the precision", text));
     }
     return type;
 }
@@ -151,7 +159,8 @@ const ColumnRule* Contract::with_role(Role role) const {
 
 columnar::Schema Contract::table_schema(const std::vector<std::string>& kept_extra_columns) const {
     columnar::Schema schema;
-    for (const ColumnRule& column : columns) schema.fields.push_back({column.name, column.type, true});
+    for (const ColumnRule& column : columns)
+        schema.fields.push_back({column.name, column.type, true});
     for (const std::string& extra : kept_extra_columns) {
         schema.fields.push_back({extra, {TypeId::String}, true});
     }
@@ -167,13 +176,15 @@ Result<void> Contract::validate() const {
         return fail(ErrorCode::InvalidArgument, std::move(what), std::move(hint));
     };
     if (columns.empty() && extra_columns != ExtraColumns::Keep) {
-        return bad("the contract has no columns", "Name at least one column, or set extra_columns to keep");
+        return bad("the contract has no columns",
+                   "Name at least one column, or set extra_columns to keep");
     }
     std::set<std::string> names;
     for (const ColumnRule& column : columns) {
         if (column.name.empty() || !utf8_is_valid(column.name)) return bad("a column has no name");
         if (is_provenance(column.name)) {
-            return bad(fmt::format("column '{}' has a name that the lake uses itself", column.name));
+            return bad(
+                fmt::format("column '{}' has a name that the lake uses itself", column.name));
         }
         if (!names.insert(folded(column.name)).second) {
             return bad(fmt::format("column '{}' stands twice in the contract", column.name),
@@ -183,15 +194,17 @@ Result<void> Contract::validate() const {
         if (column.role == Role::None) continue;
         if (with_role(column.role) != &column) {
             return bad(fmt::format("columns '{}' and '{}' both have the role {}",
-                                   with_role(column.role)->name, column.name, role_name(column.role)));
+                                   with_role(column.role)->name, column.name,
+                                   role_name(column.role)));
         }
         if (column.role == Role::Text && column.type.id != TypeId::String) {
-            return bad(fmt::format("column '{}' has the role text and must be a string", column.name));
+            return bad(
+                fmt::format("column '{}' has the role text and must be a string", column.name));
         }
         if (column.role == Role::Date && column.type.id != TypeId::Date &&
             column.type.id != TypeId::Timestamp) {
-            return bad(fmt::format("column '{}' has the role date and must be a date or a timestamp",
-                                   column.name));
+            return bad(fmt::format(
+                "column '{}' has the role date and must be a date or a timestamp", column.name));
         }
     }
     if (!(halt_above >= 0 && halt_above <= 1)) {
@@ -217,7 +230,8 @@ Result<HeaderBinding> bind_header(const Contract& contract, const std::vector<st
                     fmt::format("{}; columns found: {}", what, listed(found)), std::move(hint));
     };
     std::map<std::string_view, size_t> columns;  // of the contract, by name
-    for (size_t c = 0; c < contract.columns.size(); ++c) columns.emplace(contract.columns[c].name, c);
+    for (size_t c = 0; c < contract.columns.size(); ++c)
+        columns.emplace(contract.columns[c].name, c);
     std::map<std::string_view, size_t> fields;
     HeaderBinding binding;
     binding.field_of_column.resize(contract.columns.size());
@@ -226,7 +240,8 @@ Result<HeaderBinding> bind_header(const Contract& contract, const std::vector<st
     for (size_t i = 0; i < found.size(); ++i) {
         const auto column = columns.find(found[i]);
         const bool known = column != columns.end();
-        if (!fields.emplace(found[i], i).second && (known || contract.extra_columns == ExtraColumns::Keep)) {
+        if (!fields.emplace(found[i], i).second &&
+            (known || contract.extra_columns == ExtraColumns::Keep)) {
             return violated(fmt::format("column '{}' stands twice in {}", found[i], file),
                             "Give each column of the file a name of its own");
         }
@@ -255,11 +270,13 @@ Result<HeaderBinding> bind_header(const Contract& contract, const std::vector<st
         }
     }
     if (!problems.empty()) {
-        return fail(ErrorCode::ContractViolated,
-                    fmt::format("{}; columns found: {}{}{}", problems, listed(found),
-                                renamed.empty() ? "" : "; ", renamed),
-                    renamed.empty() ? "Ask for the column in the source, or take 'required' from it in the contract"
-                                    : "Name the column as before in the source, or change the contract");
+        return fail(
+            ErrorCode::ContractViolated,
+            fmt::format("{}; columns found: {}{}{}", problems, listed(found),
+                        renamed.empty() ? "" : "; ", renamed),
+            renamed.empty()
+                ? "Ask for the column in the source, or take 'required' from it in the contract"
+                : "Name the column as before in the source, or change the contract");
     }
     if (contract.extra_columns == ExtraColumns::Reject) {
         for (const std::string& name : unknown) {
@@ -273,7 +290,8 @@ Result<HeaderBinding> bind_header(const Contract& contract, const std::vector<st
             return fail(ErrorCode::ContractViolated,
                         fmt::format("{}; columns found: {}{}{}{}{}", problems, listed(found),
                                     absent.empty() ? "" : "; columns of the contract not found: ",
-                                    absent.empty() ? "" : listed(absent), renamed.empty() ? "" : "; ", renamed),
+                                    absent.empty() ? "" : listed(absent),
+                                    renamed.empty() ? "" : "; ", renamed),
                         "Add the column to the contract, or set extra_columns to keep or drop");
         }
         return binding;
@@ -286,18 +304,24 @@ Result<HeaderBinding> bind_header(const Contract& contract, const std::vector<st
         const std::string hint = "Rename it in the source, or set extra_columns to drop";
         if (name.empty()) {
             return violated(fmt::format("column {} of {} has no name and can't be kept",
-                                        unknown_fields[u] + 1, file), hint);
+                                        unknown_fields[u] + 1, file),
+                            hint);
         }
         if (!utf8_is_valid(name)) {
             return violated(fmt::format("the name of column {} of {} is not valid UTF-8",
-                                        unknown_fields[u] + 1, file), hint);
+                                        unknown_fields[u] + 1, file),
+                            hint);
         }
         if (is_provenance(name)) {
-            return violated(fmt::format("column '{}' in {} has a name that the lake uses itself", name, file), hint);
+            return violated(
+                fmt::format("column '{}' in {} has a name that the lake uses itself", name, file),
+                hint);
         }
         if (!taken.insert(folded(name)).second) {
-            return violated(fmt::format("column '{}' in {} differs from another only by upper and lower case",
-                                        name, file), hint);
+            return violated(
+                fmt::format("column '{}' in {} differs from another only by upper and lower case",
+                            name, file),
+                hint);
         }
         binding.extra_fields.push_back(unknown_fields[u]);
         binding.extra_names.push_back(name);

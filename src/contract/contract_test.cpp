@@ -26,8 +26,9 @@ TEST(ParseType, KnowsTheTypesOfAContract) {
     EXPECT_EQ(parse_type("timestamp").value(), DataType{TypeId::Timestamp});
     EXPECT_EQ(parse_type("decimal(18,2)").value(), (DataType{TypeId::Decimal, 18, 2}));
     EXPECT_EQ(parse_type("decimal(38, 0)").value(), (DataType{TypeId::Decimal, 38, 0}));
-    for (const char* bad : {"", "String", "int", "decimal", "decimal(18)", "decimal(0,0)", "decimal(39,1)",
-                            "decimal(5,6)", "decimal(5,-1)", "decimal(,)", "decimal(5,2)x", "decimal(5,2"}) {
+    for (const char* bad :
+         {"", "String", "int", "decimal", "decimal(18)", "decimal(0,0)", "decimal(39,1)",
+          "decimal(5,6)", "decimal(5,-1)", "decimal(,)", "decimal(5,2)x", "decimal(5,2"}) {
         const auto type = parse_type(bad);
         ASSERT_FALSE(type) << bad;
         EXPECT_EQ(type.error().code, ErrorCode::InvalidArgument);
@@ -49,33 +50,47 @@ TEST(Contract, IsRefusedWhereItContradictsItself) {
         change(changed);
         return error_of(changed);
     };
-    EXPECT_THAT(with([](Contract& c) { c.columns.push_back(column("ID")); }), HasSubstr("'ID' stands twice"));
-    EXPECT_THAT(with([](Contract& c) { c.columns.push_back(column("_px_file")); }), HasSubstr("_px_file"));
+    EXPECT_THAT(with([](Contract& c) { c.columns.push_back(column("ID")); }),
+                HasSubstr("'ID' stands twice"));
+    EXPECT_THAT(with([](Contract& c) { c.columns.push_back(column("_px_file")); }),
+                HasSubstr("_px_file"));
     EXPECT_THAT(with([](Contract& c) { c.columns[0].name = ""; }), HasSubstr("no name"));
     EXPECT_THAT(with([](Contract& c) { c.columns[0].role = c.columns[1].role = Role::Id; }),
                 HasSubstr("both have the role id"));
     EXPECT_THAT(with([](Contract& c) { c.columns[1].role = Role::Text; }), HasSubstr("'n'"));
     EXPECT_THAT(with([](Contract& c) { c.columns[1].role = Role::Date; }), HasSubstr("role date"));
-    EXPECT_THAT(with([](Contract& c) { c.columns[1].default_value = "x"; }), HasSubstr("column 'n': the default"));
+    EXPECT_THAT(with([](Contract& c) { c.columns[1].default_value = "x"; }),
+                HasSubstr("column 'n': the default"));
     EXPECT_THAT(with([](Contract& c) {
                     c.columns[0].one_of = {"a", "b"};
                     c.columns[0].default_value = "c";
                 }),
                 HasSubstr("none of a, b"));
     EXPECT_THAT(with([](Contract& c) { c.columns[0].pattern = "("; }), HasSubstr("column 'id'"));
-    EXPECT_THAT(with([](Contract& c) { c.columns[0].pattern = "(a)\\1"; }), HasSubstr("back-reference"));
-    EXPECT_THAT(with([](Contract& c) { c.columns[1].min = "low"; }), HasSubstr("min: 'low' is not an integer"));
+    EXPECT_THAT(with([](Contract& c) { c.columns[0].pattern = "(a)\\1"; }),
+                HasSubstr("back-reference"));
+    EXPECT_THAT(with([](Contract& c) { c.columns[1].min = "low"; }),
+                HasSubstr("min: 'low' is not an integer"));
     EXPECT_THAT(with([](Contract& c) {
                     c.columns[1].min = "5";
                     c.columns[1].max = "4";
                 }),
                 HasSubstr("min 5 is above max 4"));
-    EXPECT_THAT(with([](Contract& c) { c.columns[1].one_of = {"1", "two"}; }), HasSubstr("one_of: 'two'"));
-    EXPECT_THAT(with([](Contract& c) { c.columns[0].type = {TypeId::FloatList}; }), HasSubstr("no type array<float>"));
+    EXPECT_THAT(with([](Contract& c) {
+                    c.columns[1].one_of = {"1", "two"};
+                }),
+                HasSubstr("one_of: 'two'"));
+    EXPECT_THAT(with([](Contract& c) { c.columns[0].type = {TypeId::FloatList}; }),
+                HasSubstr("no type array<float>"));
     EXPECT_THAT(with([](Contract& c) { c.halt_above = 1.5; }), HasSubstr("halt_above"));
     EXPECT_THAT(with([](Contract& c) { c.max_drop = -0.1; }), HasSubstr("max_drop"));
-    EXPECT_THAT(with([](Contract& c) { c.checks = {{"a", "", "0"}}; }), HasSubstr("check 'a' has no SQL"));
-    EXPECT_THAT(with([](Contract& c) { c.checks = {{"a", "select 1", "0"}, {"a", "select 2", "0"}}; }),
+    EXPECT_THAT(with([](Contract& c) {
+                    c.checks = {{"a", "", "0"}};
+                }),
+                HasSubstr("check 'a' has no SQL"));
+    EXPECT_THAT(with([](Contract& c) {
+                    c.checks = {{"a", "select 1", "0"}, {"a", "select 2", "0"}};
+                }),
                 HasSubstr("two checks"));
 }
 
@@ -89,14 +104,16 @@ TEST(Contract, TableSchemaEndsWithProvenance) {
         names.push_back(field.name + " " + columnar::delta_type_name(field.type));
         EXPECT_TRUE(field.nullable);
     }
-    EXPECT_EQ(names, (std::vector<std::string>{"id string", "n decimal(18,2)", "extra string", "_px_file string",
-                                               "_px_line long", "_px_start long", "_px_end long"}));
+    EXPECT_EQ(names, (std::vector<std::string>{"id string", "n decimal(18,2)", "extra string",
+                                               "_px_file string", "_px_line long", "_px_start long",
+                                               "_px_end long"}));
 }
 
 TEST(ParseInto, AppendsOrSaysWhy) {
     columnar::Column money({TypeId::Decimal, 20, 2});
     EXPECT_TRUE(parse_into(money, "-12345678901234567.8"));
-    EXPECT_EQ(columnar::format_decimal(money.value_at<columnar::Int128>(0), 2), "-12345678901234567.80");
+    EXPECT_EQ(columnar::format_decimal(money.value_at<columnar::Int128>(0), 2),
+              "-12345678901234567.80");
     const auto bad = parse_into(money, "1.234");
     ASSERT_FALSE(bad);
     EXPECT_EQ(bad.error().code, ErrorCode::InvalidArgument);

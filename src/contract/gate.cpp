@@ -32,7 +32,8 @@ GateDecision decide(const Contract& contract, const GateInput& input) {
     if (share > contract.halt_above) {
         decision.reasons.push_back(fmt::format(
             "source {}: {} of {} ({}) {} rejected, {}", input.source, input.rejected,
-            counted(total, "record", "records"), percent(share), input.rejected == 1 ? "was" : "were",
+            counted(total, "record", "records"), percent(share),
+            input.rejected == 1 ? "was" : "were",
             contract.halt_above <= 0
                 ? std::string("and the contract allows none (quarantine.halt_above)")
                 : fmt::format("more than the {} the contract allows (quarantine.halt_above)",
@@ -42,11 +43,11 @@ GateDecision decide(const Contract& contract, const GateInput& input) {
         const double drop = static_cast<double>(*input.previous_rows - input.accepted) /
                             static_cast<double>(*input.previous_rows);
         if (drop > *contract.max_drop) {
-            decision.reasons.push_back(
-                fmt::format("source {}: {}, {} fewer than the {} of the last release, where the contract "
-                            "allows {} (max_drop)",
-                            input.source, counted(input.accepted, "row", "rows"), percent(drop),
-                            *input.previous_rows, percent(*contract.max_drop)));
+            decision.reasons.push_back(fmt::format(
+                "source {}: {}, {} fewer than the {} of the last release, where the contract "
+                "allows {} (max_drop)",
+                input.source, counted(input.accepted, "row", "rows"), percent(drop),
+                *input.previous_rows, percent(*contract.max_drop)));
         }
     }
     decision.passed = decision.reasons.empty();

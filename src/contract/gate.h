@@ -15,7 +15,8 @@ struct GateInput {
     std::string source;
     int64_t accepted = 0;
     int64_t rejected = 0;
-    /// Rows of the last release to compare accepted with; absent: nothing to compare (first release, appended source).
+    /// Rows of the last release to compare accepted with; absent: nothing to compare (first
+    /// release, appended source).
     std::optional<int64_t> previous_rows;
 };
 
@@ -24,8 +25,8 @@ struct GateDecision {
     std::vector<std::string> reasons;  ///< for people, with the figures; empty when passed
 };
 
-/// Halts when the share of rejected records is above halt_above, or when the rows fell by more than max_drop.
-/// A share equal to its limit passes.
+/// Halts when the share of rejected records is above halt_above, or when the rows fell by more than
+/// max_drop. A share equal to its limit passes.
 GateDecision decide(const Contract& contract, const GateInput& input);
 
 }  // namespace px::contract

@@ -1,7 +1,7 @@
 // KeySet: the distinct values of a unique column, 16 bytes each. Not thread-safe.
-// Keys that come in rising order, as ids mostly do, are kept as a list; only the others need a hash table.
-// Values of up to 15 bytes are kept as they are; longer ones as a hash of 120 bits, so that two values are taken
-// for one with a chance of about n^2 / 2^121.
+// Keys that come in rising order, as ids mostly do, are kept as a list; only the others need a hash
+// table. Values of up to 15 bytes are kept as they are; longer ones as a hash of 120 bits, so that
+// two values are taken for one with a chance of about n^2 / 2^121.
 #pragma once
 
 #include <array>
@@ -20,7 +20,9 @@ struct Key {
     uint64_t high = 0;
     bool operator==(const Key&) const = default;
     /// An order in which short texts stand as their bytes do, and numbers as numbers.
-    bool before(const Key& other) const { return high != other.high ? high < other.high : low < other.low; }
+    bool before(const Key& other) const {
+        return high != other.high ? high < other.high : low < other.low;
+    }
 };
 
 /// A key of bytes.
@@ -50,8 +52,8 @@ class KeySet {
     size_t size_bytes() const;
 
   private:
-    /// The keys are spread over parts that grow by themselves, half again each time, so that growing needs little memory
-    /// besides.
+    /// The keys are spread over parts that grow by themselves, half again each time, so that
+    /// growing needs little memory besides.
     static constexpr size_t kParts = 64;
     struct Part {
         std::vector<Key> slots;  ///< low == 0: free
@@ -69,7 +71,8 @@ class KeySet {
     static void grow(Part& part);
     bool insert_hashed(const Key& key);
     void append_rising(const Key& key) {
-        // A key that stands in the table already is no greater than last_, for a key goes there only behind a greater one.
+        // A key that stands in the table already is no greater than last_, for a key goes there
+        // only behind a greater one.
         const size_t at = rising_count_ % kBlockKeys;
         if (at == 0) blocks_.push_back(std::make_unique<Key[]>(kBlockKeys));
         blocks_.back()[at] = key;

@@ -1,5 +1,5 @@
-// The grammar of numbers and times as inline functions, for the validator's loops. Pure; any thread.
-// Specification: docs/formats/contract.md.
+// The grammar of numbers and times as inline functions, for the validator's loops. Pure; any
+// thread. Specification: docs/formats/contract.md.
 #pragma once
 
 #include <algorithm>
@@ -167,7 +167,8 @@ inline bool parse_integer(std::string_view text, int64_t& value) {
         if (!eight_digits(high) || !eight_digits(low)) return false;
         number = eight_digits_value(high) * 100'000'000 + eight_digits_value(low);
     } else {
-        const uint64_t limit = static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) + negative;
+        const uint64_t limit =
+            static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) + negative;
         for (const char c : text) {
             if (!is_digit(c)) return false;
             const auto digit = static_cast<unsigned>(c - '0');
@@ -227,10 +228,12 @@ inline bool parse_timestamp(std::string_view text, int64_t& value) {
         if (text[0] == 'Z') {
             if (text.size() != 1) return false;
         } else {
-            if ((text[0] != '+' && text[0] != '-') || text.size() != 6 || text[3] != ':') return false;
+            if ((text[0] != '+' && text[0] != '-') || text.size() != 6 || text[3] != ':')
+                return false;
             const int zone_hour = two_digits(text.data() + 1);
             const int zone_minute = two_digits(text.data() + 4);
-            if (zone_hour < 0 || zone_hour > 15 || zone_minute < 0 || zone_minute > 59) return false;
+            if (zone_hour < 0 || zone_hour > 15 || zone_minute < 0 || zone_minute > 59)
+                return false;
             const int64_t shift = zone_hour * kHour + zone_minute * kMinute;
             micros += text[0] == '-' ? shift : -shift;
             // The first and last hours of the calendar must not leave it by their zone.
@@ -246,7 +249,8 @@ inline bool parse_timestamp(std::string_view text, int64_t& value) {
 /// Unscaled. precision <= 18.
 inline bool parse_decimal(std::string_view text, int precision, int scale, int64_t& value) {
     using namespace parse_detail;
-    // Nearly every decimal has no fraction, or one of the full scale: both parts are read eight digits at once.
+    // Nearly every decimal has no fraction, or one of the full scale: both parts are read eight
+    // digits at once.
     std::string_view digits = text;
     const bool negative = take_sign(digits);
     const auto places = static_cast<size_t>(scale);

@@ -111,8 +111,9 @@ Result<CompiledRule> CompiledRule::compile(const ColumnRule& rule) {
             }
             [[fallthrough]];
         default:
-            return bad_rule(rule, fmt::format("a contract has no type {}", delta_type_name(rule.type)),
-                            "Types are string, integer, double, boolean, date, timestamp, decimal(p,s)");
+            return bad_rule(
+                rule, fmt::format("a contract has no type {}", delta_type_name(rule.type)),
+                "Types are string, integer, double, boolean, date, timestamp, decimal(p,s)");
     }
     const bool text = rule.type.id == TypeId::String;
     PX_TRY(compiled.compile_bound(rule.min, "min", compiled.has_min_, compiled.min_integer_,
@@ -120,15 +121,17 @@ Result<CompiledRule> CompiledRule::compile(const ColumnRule& rule) {
     PX_TRY(compiled.compile_bound(rule.max, "max", compiled.has_max_, compiled.max_integer_,
                                   compiled.max_number_));
     if (compiled.has_min_ && compiled.has_max_ &&
-        (compiled.min_integer_ > compiled.max_integer_ || compiled.min_number_ > compiled.max_number_)) {
+        (compiled.min_integer_ > compiled.max_integer_ ||
+         compiled.min_number_ > compiled.max_number_)) {
         return bad_rule(rule, fmt::format("min {} is above max {}", *rule.min, *rule.max));
     }
     for (const std::string& choice : rule.one_of) {
         Int128 integer = 0;
         double number = 0;
-        const bool good = text                                ? utf8_is_valid(choice)
-                          : rule.type.id == TypeId::Float64 ? parse_double(choice, number)
-                                                            : parse_as_integer(rule.type, choice, integer);
+        const bool good = text ? utf8_is_valid(choice)
+                          : rule.type.id == TypeId::Float64
+                              ? parse_double(choice, number)
+                              : parse_as_integer(rule.type, choice, integer);
         if (!good) {
             return bad_rule(rule, fmt::format("one_of: {}", contract::explain(rule.type, choice)));
         }
@@ -145,26 +148,29 @@ Result<CompiledRule> CompiledRule::compile(const ColumnRule& rule) {
     std::ranges::sort(compiled.choices_number_);
     if (rule.pattern) {
         if (rule.pattern->size() > kPatternTextMax || !utf8_is_valid(*rule.pattern)) {
-            return bad_rule(rule, fmt::format("the pattern must be text of at most {} bytes", kPatternTextMax));
+            return bad_rule(
+                rule, fmt::format("the pattern must be text of at most {} bytes", kPatternTextMax));
         }
         std::wstring wide;
         for (size_t at = 0; at < rule.pattern->size();) {
             wide.push_back(static_cast<wchar_t>(utf8_next(*rule.pattern, at)));
         }
-        // The polynomial matcher has no back-references, and so no exponential patterns and no deep recursion.
+        // The polynomial matcher has no back-references, and so no exponential patterns and no deep
+        // recursion.
         try {
-            compiled.pattern_.emplace(wide, std::regex_constants::ECMAScript |
-                                                std::regex_constants::__polynomial);
+            compiled.pattern_.emplace(
+                wide, std::regex_constants::ECMAScript | std::regex_constants::__polynomial);
         } catch (const std::regex_error& error) {
-            return bad_rule(rule,
-                            error.code() == std::regex_constants::error_complexity
-                                ? fmt::format("pattern {} has a back-reference", shown(*rule.pattern))
-                                : fmt::format("{} is not a pattern: {}", shown(*rule.pattern), error.what()),
-                            "Patterns are ECMAScript regular expressions without back-references");
+            return bad_rule(
+                rule,
+                error.code() == std::regex_constants::error_complexity
+                    ? fmt::format("pattern {} has a back-reference", shown(*rule.pattern))
+                    : fmt::format("{} is not a pattern: {}", shown(*rule.pattern), error.what()),
+                "Patterns are ECMAScript regular expressions without back-references");
         }
     }
-    compiled.has_checks_ =
-        compiled.has_min_ || compiled.has_max_ || !rule.one_of.empty() || compiled.pattern_.has_value();
+    compiled.has_checks_ = compiled.has_min_ || compiled.has_max_ || !rule.one_of.empty() ||
+                           compiled.pattern_.has_value();
     if (rule.default_value) {
         const std::string& value = *rule.default_value;
         Broken broken = Broken::None;
@@ -173,14 +179,17 @@ Result<CompiledRule> CompiledRule::compile(const ColumnRule& rule) {
         if (text) {
             broken = utf8_is_valid(value) ? compiled.check_text(value) : Broken::Type;
         } else if (rule.type.id == TypeId::Float64) {
-            broken = parse_double(value, number) ? compiled.check_double(number, value) : Broken::Type;
+            broken =
+                parse_double(value, number) ? compiled.check_double(number, value) : Broken::Type;
         } else {
-            broken = parse_as_integer(rule.type, value, integer) ? compiled.check_integer(integer, value)
-                                                                 : Broken::Type;
+            broken = parse_as_integer(rule.type, value, integer)
+                         ? compiled.check_integer(integer, value)
+                         : Broken::Type;
         }
         if (broken != Broken::None) {
-            return bad_rule(rule, fmt::format("the default breaks the rule {}: {}", broken_name(broken),
-                                              compiled.explain(broken, value)));
+            return bad_rule(rule,
+                            fmt::format("the default breaks the rule {}: {}", broken_name(broken),
+                                        compiled.explain(broken, value)));
         }
     }
     return compiled;
@@ -189,12 +198,14 @@ Result<CompiledRule> CompiledRule::compile(const ColumnRule& rule) {
 bool CompiledRule::matches(std::string_view text) {
     if (text.size() > kPatternBytesMax) return false;
     wide_.clear();
-    for (size_t at = 0; at < text.size();) wide_.push_back(static_cast<wchar_t>(utf8_next(text, at)));
+    for (size_t at = 0; at < text.size();)
+        wide_.push_back(static_cast<wchar_t>(utf8_next(text, at)));
     return std::regex_match(wide_, *pattern_);
 }
 
 Broken CompiledRule::check_integer(Int128 value, std::string_view text) {
-    if (!choices_integer_.empty() && !std::ranges::binary_search(choices_integer_, value)) return Broken::OneOf;
+    if (!choices_integer_.empty() && !std::ranges::binary_search(choices_integer_, value))
+        return Broken::OneOf;
     if (has_min_ && value < min_integer_) return Broken::Min;
     if (has_max_ && value > max_integer_) return Broken::Max;
     if (pattern_ && !matches(text)) return Broken::Pattern;
@@ -202,7 +213,8 @@ Broken CompiledRule::check_integer(Int128 value, std::string_view text) {
 }
 
 Broken CompiledRule::check_double(double value, std::string_view text) {
-    if (!choices_number_.empty() && !std::ranges::binary_search(choices_number_, value)) return Broken::OneOf;
+    if (!choices_number_.empty() && !std::ranges::binary_search(choices_number_, value))
+        return Broken::OneOf;
     if (has_min_ && value < min_number_) return Broken::Min;
     if (has_max_ && value > max_number_) return Broken::Max;
     if (pattern_ && !matches(text)) return Broken::Pattern;
@@ -235,25 +247,27 @@ std::string CompiledRule::explain(Broken broken, std::string_view text) const {
         case Broken::OneOf: {
             constexpr size_t kListed = 12;
             const size_t listed = std::min(rule_.one_of.size(), kListed);
-            return fmt::format("{} is none of {}{}", shown(text),
-                               fmt::join(rule_.one_of.begin(),
-                                         rule_.one_of.begin() + static_cast<std::ptrdiff_t>(listed), ", "),
-                               rule_.one_of.size() > listed
-                                   ? fmt::format(" and {} more", rule_.one_of.size() - listed)
-                                   : std::string());
+            return fmt::format(
+                "{} is none of {}{}", shown(text),
+                fmt::join(rule_.one_of.begin(),
+                          rule_.one_of.begin() + static_cast<std::ptrdiff_t>(listed), ", "),
+                rule_.one_of.size() > listed
+                    ? fmt::format(" and {} more", rule_.one_of.size() - listed)
+                    : std::string());
         }
         case Broken::Min:
-            return is_text ? fmt::format("{} has {}, at least {} are wanted", shown(text), characters(text),
-                                         *rule_.min)
+            return is_text ? fmt::format("{} has {}, at least {} are wanted", shown(text),
+                                         characters(text), *rule_.min)
                            : fmt::format("{} is below the minimum {}", shown(text), *rule_.min);
         case Broken::Max:
-            return is_text ? fmt::format("{} has {}, at most {} are allowed", shown(text), characters(text),
-                                         *rule_.max)
+            return is_text ? fmt::format("{} has {}, at most {} are allowed", shown(text),
+                                         characters(text), *rule_.max)
                            : fmt::format("{} is above the maximum {}", shown(text), *rule_.max);
         case Broken::Pattern:
             return text.size() > kPatternBytesMax
-                       ? fmt::format("{} has {} bytes, too long to be matched with a pattern (at most {})",
-                                     shown(text), text.size(), kPatternBytesMax)
+                       ? fmt::format(
+                             "{} has {} bytes, too long to be matched with a pattern (at most {})",
+                             shown(text), text.size(), kPatternBytesMax)
                        : fmt::format("{} does not match {}", shown(text), *rule_.pattern);
         case Broken::Unique:
             return fmt::format("{} stands in an earlier record already", shown(text));

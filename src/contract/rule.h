@@ -1,5 +1,5 @@
-// CompiledRule: one ColumnRule with its bounds, choices and pattern parsed, ready to judge values of its column.
-// Not thread-safe.
+// CompiledRule: one ColumnRule with its bounds, choices and pattern parsed, ready to judge values
+// of its column. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -40,8 +40,8 @@ class CompiledRule {
     std::string explain(Broken broken, std::string_view text) const;
 
   private:
-    Result<void> compile_bound(const std::optional<std::string>& bound, std::string_view name, bool& has,
-                               Int128& integer, double& number) const;
+    Result<void> compile_bound(const std::optional<std::string>& bound, std::string_view name,
+                               bool& has, Int128& integer, double& number) const;
     bool matches(std::string_view text);
 
     ColumnRule rule_;
@@ -52,9 +52,9 @@ class CompiledRule {
     Int128 max_integer_ = 0;
     double min_number_ = 0;
     double max_number_ = 0;
-    std::vector<std::string> choices_text_;      ///< sorted
-    std::vector<Int128> choices_integer_;        ///< sorted
-    std::vector<double> choices_number_;         ///< sorted
+    std::vector<std::string> choices_text_;  ///< sorted
+    std::vector<Int128> choices_integer_;    ///< sorted
+    std::vector<double> choices_number_;     ///< sorted
     std::optional<std::wregex> pattern_;
     std::wstring wide_;
 };

@@ -1,5 +1,5 @@
-// Rows a CPU-second through the validator alone, and through validator and Parquet writer, on a typical table.
-// tool_contract_bench [rows]
+// Rows a CPU-second through the validator alone, and through validator and Parquet writer, on a
+// typical table. tool_contract_bench [rows]
 #include <fmt/format.h>
 #include <time.h>
 
@@ -32,7 +32,8 @@ Blocks make(int64_t rows) {
     Blocks made;
     made.rows = rows;
     std::mt19937_64 random(1);
-    static constexpr const char* kWords[] = {"quarter ", "revenue ", "rose ", "by ", "the ", "outlook ", "is ", "stable "};
+    static constexpr const char* kWords[] = {"quarter ", "revenue ", "rose ", "by ",
+                                             "the ",     "outlook ", "is ",   "stable "};
     std::vector<std::pair<size_t, size_t>> places;
     for (int64_t row = 0; row < rows; ++row) {
         const auto put = [&](const std::string& field) {
@@ -43,7 +44,8 @@ Blocks make(int64_t rows) {
         put(fmt::format("ORD-{:08}", row));
         put(std::to_string(random() % 1000));
         put(fmt::format("{}.{:02}", random() % 100'000, random() % 100));
-        put(fmt::format("20{:02}-{:02}-{:02}", random() % 25, 1 + random() % 12, 1 + random() % 28));
+        put(fmt::format("20{:02}-{:02}-{:02}", random() % 25, 1 + random() % 12,
+                        1 + random() % 28));
         std::string comment;
         for (uint64_t words = 2 + random() % 8; words > 0; --words) comment += kWords[random() % 8];
         put(comment);
@@ -63,7 +65,8 @@ Blocks make(int64_t rows) {
         }
         const auto begin = places[first].first;
         const auto end = places[first + kColumns - 1].first + places[first + kColumns - 1].second;
-        block.positions.push_back({row + 2, static_cast<int64_t>(begin), static_cast<int64_t>(end)});
+        block.positions.push_back(
+            {row + 2, static_cast<int64_t>(begin), static_cast<int64_t>(end)});
         block.raw.push_back(std::string_view(made.text).substr(begin, end - begin));
     }
     return made;
@@ -100,7 +103,8 @@ int main(int argc, char** argv) {
                 auto validator = std::move(contract::Validator::create(contract, binding)).value();
                 columnar::RecordBatch out(contract.table_schema({}));
                 auto writer =
-                    std::move(columnar::ParquetWriter::create(path, contract.table_schema({}), {})).value();
+                    std::move(columnar::ParquetWriter::create(path, contract.table_schema({}), {}))
+                        .value();
                 std::vector<uint32_t> accepted;
                 std::vector<contract::RejectedRow> rejected;
                 std::vector<std::optional<std::string_view>> fields(5);
@@ -116,7 +120,8 @@ int main(int argc, char** argv) {
                         validator->validate_block(block, out, accepted, rejected);
                     }
                     if (mode == 2) {
-                        contract::append_provenance(out, "landing/orders/2026-11-23/0123abcd", block, accepted);
+                        contract::append_provenance(out, "landing/orders/2026-11-23/0123abcd",
+                                                    block, accepted);
                         if (!writer->write(out)) std::abort();
                     }
                     out.clear();
@@ -125,13 +130,15 @@ int main(int argc, char** argv) {
                 if (!rejected.empty()) std::abort();
                 best = std::min(best, cpu_seconds() - begin);
             }
-            static constexpr const char* kModes[] = {"record by record", "blocks", "blocks to Parquet"};
+            static constexpr const char* kModes[] = {"record by record", "blocks",
+                                                     "blocks to Parquet"};
             report(fmt::format("{}{}", kModes[mode], unique ? ", unique id" : ""), input, best);
         }
     }
-    fmt::print("Parquet / CSV {:.3f}\n",
-               static_cast<double>(std::filesystem::exists(path) ? std::filesystem::file_size(path) : 0) /
-                   static_cast<double>(input.text.size()));
+    fmt::print(
+        "Parquet / CSV {:.3f}\n",
+        static_cast<double>(std::filesystem::exists(path) ? std::filesystem::file_size(path) : 0) /
+            static_cast<double>(input.text.size()));
     std::filesystem::remove(path);
     return 0;
 }

@@ -63,16 +63,16 @@ void map_code_points(std::string& value, Map map) {
     value = std::move(mapped);
 }
 
-/// Names in title case: the first letter of a word is raised, the others are lowered; an apostrophe goes on with its word but
-/// for the prefixes O' and D'.
+/// Names in title case: the first letter of a word is raised, the others are lowered; an apostrophe
+/// goes on with its word but for the prefixes O' and D'.
 void to_title_case(std::string& value) {
     char32_t first = 0;  // of the current word
     size_t letters = 0;  // of the current word so far
     map_code_points(value, [&](char32_t c) {
         const bool apostrophe = c == '\'' || c == 0x2019;
         if (!is_word(c)) {
-            const bool goes_on = apostrophe && letters > 0 &&
-                                 !(letters == 1 && (first == 'O' || first == 'D'));
+            const bool goes_on =
+                apostrophe && letters > 0 && !(letters == 1 && (first == 'O' || first == 'D'));
             if (!goes_on) letters = 0;
             return c;
         }

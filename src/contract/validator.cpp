@@ -1,5 +1,6 @@
-// The Validator: column by column over stretches of records. A stretch is small enough that its views stay in cache; each
-// column's loop knows its type, so that a value costs its parsing and little else.
+// The Validator: column by column over stretches of records. A stretch is small enough that its
+// views stay in cache; each column's loop knows its type, so that a value costs its parsing and
+// little else.
 
 #include <fmt/format.h>
 
@@ -38,7 +39,8 @@ class NullTexts {
   public:
     NullTexts() = default;
     explicit NullTexts(const std::vector<std::string>& texts) : texts_(texts) {
-        for (const std::string& text : texts) sizes_ |= uint64_t{1} << std::min<size_t>(text.size(), 63);
+        for (const std::string& text : texts)
+            sizes_ |= uint64_t{1} << std::min<size_t>(text.size(), 63);
         empty_ = std::ranges::find(texts, std::string()) != texts.end();
     }
     bool contains(std::string_view text) const {
@@ -67,10 +69,12 @@ struct Failure {
 
 class ColumnJudge {
   public:
-    ColumnJudge(CompiledRule rule, std::optional<size_t> field) : rule_(std::move(rule)), field_(field) {
+    ColumnJudge(CompiledRule rule, std::optional<size_t> field)
+        : rule_(std::move(rule)), field_(field) {
         const auto& transforms = rule_.rule().transforms;
-        only_trims_ = !transforms.empty() &&
-                      std::ranges::all_of(transforms, [](Transform t) { return t == Transform::Trim; });
+        only_trims_ = !transforms.empty() && std::ranges::all_of(transforms, [](Transform t) {
+            return t == Transform::Trim;
+        });
         rewrites_ = !transforms.empty() && !only_trims_;
     }
     const ColumnRule& rule() const { return rule_.rule(); }
@@ -78,14 +82,16 @@ class ColumnJudge {
     void bind(std::optional<size_t> field) { field_ = field; }
 
     /// The text of one record, as judged. scratch holds it if it had to be rewritten.
-    Text text_of(const FieldValue* row, size_t field_count, const NullTexts& nulls, std::string& scratch) const {
+    Text text_of(const FieldValue* row, size_t field_count, const NullTexts& nulls,
+                 std::string& scratch) const {
         Text text = raw_text(row, field_count);
         if (has_value(text)) {
             if (only_trims_) {
                 text = trimmed(text);
             } else if (rewrites_) {
                 scratch = text;
-                for (const Transform transform : rule().transforms) apply_transform(transform, scratch);
+                for (const Transform transform : rule().transforms)
+                    apply_transform(transform, scratch);
                 text = scratch;
             }
             if (nulls.contains(text)) text = {};
@@ -100,7 +106,8 @@ class ColumnJudge {
     }
 
     /// Appends one value a row to out, zero or empty where a record fails or failed before.
-    void judge(uint32_t column, const Rows& rows, const NullTexts& nulls, Column& out, std::vector<Failure>& failures) {
+    void judge(uint32_t column, const Rows& rows, const NullTexts& nulls, Column& out,
+               std::vector<Failure>& failures) {
         collect(rows, nulls);
         if (rule().required) {
             for (size_t r = 0; r < rows.count; ++r) {
@@ -112,39 +119,45 @@ class ColumnJudge {
                 judge_texts(column, rows.count, out, failures);
                 break;
             case TypeId::Int64:
-                judge_values<int64_t>(column, rows.count, out, failures,
-                                      [](Text text, int64_t& value) { return parse_integer(text, value); });
+                judge_values<int64_t>(
+                    column, rows.count, out, failures,
+                    [](Text text, int64_t& value) { return parse_integer(text, value); });
                 break;
             case TypeId::Timestamp:
-                judge_values<int64_t>(column, rows.count, out, failures,
-                                      [](Text text, int64_t& value) { return parse_timestamp(text, value); });
+                judge_values<int64_t>(
+                    column, rows.count, out, failures,
+                    [](Text text, int64_t& value) { return parse_timestamp(text, value); });
                 break;
             case TypeId::Date:
-                judge_values<int32_t>(column, rows.count, out, failures,
-                                      [](Text text, int32_t& value) { return parse_day(text, value); });
+                judge_values<int32_t>(
+                    column, rows.count, out, failures,
+                    [](Text text, int32_t& value) { return parse_day(text, value); });
                 break;
             case TypeId::Float64:
                 judge_values<double>(column, rows.count, out, failures, parse_double);
                 break;
             case TypeId::Bool:
-                judge_values<uint8_t>(column, rows.count, out, failures, [](Text text, uint8_t& value) {
-                    bool truth = false;
-                    const bool good = parse_boolean(text, truth);
-                    value = truth ? 1 : 0;
-                    return good;
-                });
+                judge_values<uint8_t>(column, rows.count, out, failures,
+                                      [](Text text, uint8_t& value) {
+                                          bool truth = false;
+                                          const bool good = parse_boolean(text, truth);
+                                          value = truth ? 1 : 0;
+                                          return good;
+                                      });
                 break;
             case TypeId::Decimal: {
                 const int precision = rule().type.precision;
                 const int scale = rule().type.scale;
                 if (precision <= 18) {
-                    judge_values<int64_t>(column, rows.count, out, failures, [=](Text text, int64_t& value) {
-                        return parse_decimal(text, precision, scale, value);
-                    });
+                    judge_values<int64_t>(column, rows.count, out, failures,
+                                          [=](Text text, int64_t& value) {
+                                              return parse_decimal(text, precision, scale, value);
+                                          });
                 } else {
-                    judge_values<Int128>(column, rows.count, out, failures, [=](Text text, Int128& value) {
-                        return parse_decimal(text, precision, scale, value);
-                    });
+                    judge_values<Int128>(column, rows.count, out, failures,
+                                         [=](Text text, Int128& value) {
+                                             return parse_decimal(text, precision, scale, value);
+                                         });
                 }
                 break;
             }
@@ -154,7 +167,9 @@ class ColumnJudge {
     }
 
   private:
-    static Text present(std::string_view text) { return text.data() == nullptr ? Text(kEmpty, 0) : text; }
+    static Text present(std::string_view text) {
+        return text.data() == nullptr ? Text(kEmpty, 0) : text;
+    }
 
     static void fail(Failure& failure, uint32_t column, Broken broken) {
         if (failure.column == kNoColumn) failure = {column, broken};
@@ -182,7 +197,8 @@ class ColumnJudge {
         }
     }
 
-    void collect_rewritten(const FieldValue* field, const Rows& rows, const NullTexts& nulls, Text fallback) {
+    void collect_rewritten(const FieldValue* field, const Rows& rows, const NullTexts& nulls,
+                           Text fallback) {
         arena_.clear();
         if (arena_.capacity() > kArenaKept) arena_.shrink_to_fit();
         places_.assign(rows.count, kNoPlace);
@@ -190,7 +206,8 @@ class ColumnJudge {
             texts_[r] = fallback;
             if (!field->present) continue;
             scratch_ = field->text;
-            for (const Transform transform : rule().transforms) apply_transform(transform, scratch_);
+            for (const Transform transform : rule().transforms)
+                apply_transform(transform, scratch_);
             if (nulls.contains(scratch_)) continue;
             places_[r] = arena_.size();
             arena_ += scratch_;
@@ -203,7 +220,8 @@ class ColumnJudge {
     }
 
     template <class T, class Parse>
-    void judge_values(uint32_t column, size_t count, Column& out, std::vector<Failure>& failures, Parse parse) {
+    void judge_values(uint32_t column, size_t count, Column& out, std::vector<Failure>& failures,
+                      Parse parse) {
         const int64_t base = out.length();
         T* const values = out.extend<T>(static_cast<int64_t>(count));
         const bool checks = rule_.has_checks();
@@ -255,7 +273,8 @@ class ColumnJudge {
             to += text.size();
             stretch.ends[r] = stretch.base + (to - stretch.bytes);
         }
-        // The whole stretch is well-formed and no text begins inside a character: then each text is well-formed.
+        // The whole stretch is well-formed and no text begins inside a character: then each text is
+        // well-formed.
         bool good = utf8_is_valid({stretch.bytes, bytes});
         for (size_t r = 0; good && r < count; ++r) {
             good = texts_[r].empty() || (static_cast<unsigned char>(texts_[r][0]) & 0xC0) != 0x80;
@@ -304,7 +323,8 @@ class ColumnValidator final : public Validator {
             binding.extra_fields.size() != binding.extra_names.size()) {
             return fail(ErrorCode::InvalidArgument, "the header was bound to another contract");
         }
-        judges_.erase(judges_.begin() + static_cast<std::ptrdiff_t>(contract_columns_), judges_.end());
+        judges_.erase(judges_.begin() + static_cast<std::ptrdiff_t>(contract_columns_),
+                      judges_.end());
         for (size_t c = 0; c < contract_columns_; ++c) judges_[c].bind(binding.field_of_column[c]);
         for (size_t e = 0; e < binding.extra_fields.size(); ++e) {
             ColumnRule rule;
@@ -327,19 +347,22 @@ class ColumnValidator final : public Validator {
         return std::move(rejected_.front().verdict);
     }
 
-    void validate_block(const source::RecordBlock& block, RecordBatch& out, std::vector<uint32_t>& accepted,
+    void validate_block(const source::RecordBlock& block, RecordBatch& out,
+                        std::vector<uint32_t>& accepted,
                         std::vector<RejectedRow>& rejected) override {
         size_t malformed = 0;
         for (size_t row = 0; row < block.row_count();) {
             if (malformed < block.malformed.size() && block.malformed[malformed].row_index == row) {
                 const source::RecordBlock::Malformed& bad = block.malformed[malformed++];
-                rejected.push_back({static_cast<uint32_t>(row),
-                                    {bad.rule, "", cut_text(block.raw[row], kValueBytesMax), bad.reason}});
+                rejected.push_back(
+                    {static_cast<uint32_t>(row),
+                     {bad.rule, "", cut_text(block.raw[row], kValueBytesMax), bad.reason}});
                 ++row;
                 continue;
             }
             size_t end = std::min(block.row_count(), row + kStretchRows);
-            if (malformed < block.malformed.size()) end = std::min(end, block.malformed[malformed].row_index);
+            if (malformed < block.malformed.size())
+                end = std::min(end, block.malformed[malformed].row_index);
             judge({block.fields.data() + row * block.column_count, block.column_count, end - row},
                   static_cast<uint32_t>(row), out, accepted, rejected);
             row = end;
@@ -353,8 +376,8 @@ class ColumnValidator final : public Validator {
         std::vector<Key> keys;
     };
 
-    void judge(const Rows& rows, uint32_t first_row, RecordBatch& out, std::vector<uint32_t>& accepted,
-               std::vector<RejectedRow>& rejected) {
+    void judge(const Rows& rows, uint32_t first_row, RecordBatch& out,
+               std::vector<uint32_t>& accepted, std::vector<RejectedRow>& rejected) {
         const int64_t base = out.row_count();
         failures_.assign(rows.count, {});
         for (size_t c = 0; c < judges_.size(); ++c) {
@@ -367,7 +390,8 @@ class ColumnValidator final : public Validator {
         if (failed == 0) {
             const size_t before = accepted.size();
             accepted.resize(before + rows.count);
-            for (size_t r = 0; r < rows.count; ++r) accepted[before + r] = first_row + static_cast<uint32_t>(r);
+            for (size_t r = 0; r < rows.count; ++r)
+                accepted[before + r] = first_row + static_cast<uint32_t>(r);
             return;
         }
         keep_.resize(rows.count);
@@ -377,7 +401,8 @@ class ColumnValidator final : public Validator {
             if (keep_[r] != 0) {
                 accepted.push_back(row);
             } else {
-                rejected.push_back({row, verdict(rows.first + r * rows.stride, rows.stride, failures_[r])});
+                rejected.push_back(
+                    {row, verdict(rows.first + r * rows.stride, rows.stride, failures_[r])});
             }
         }
         for (size_t c = 0; c < judges_.size(); ++c) out.column(c).keep_rows(base, keep_.data());
@@ -398,7 +423,8 @@ class ColumnValidator final : public Validator {
             case TypeId::Decimal:
                 if (column.type().precision > 18) {
                     const auto value = column.value_at<Int128>(row);
-                    return key_of(std::string_view(reinterpret_cast<const char*>(&value), sizeof value));
+                    return key_of(
+                        std::string_view(reinterpret_cast<const char*>(&value), sizeof value));
                 }
                 return key_of(column.value_at<int64_t>(row));
             default:
@@ -413,8 +439,9 @@ class ColumnValidator final : public Validator {
             for (size_t r = 0; r < count; ++r) {
                 const int64_t row = base + static_cast<int64_t>(r);
                 // No value, or one that failed: no key.
-                unique.keys[r] = column.is_null(row) || failures_[r].column <= unique.column ? Key{}
-                                                                                             : key_at(column, row);
+                unique.keys[r] = column.is_null(row) || failures_[r].column <= unique.column
+                                     ? Key{}
+                                     : key_at(column, row);
             }
         }
         constexpr size_t kAhead = 16;
@@ -469,7 +496,8 @@ class ColumnValidator final : public Validator {
 
 }  // namespace
 
-Result<std::unique_ptr<Validator>> Validator::create(const Contract& contract, HeaderBinding binding) {
+Result<std::unique_ptr<Validator>> Validator::create(const Contract& contract,
+                                                     HeaderBinding binding) {
     std::vector<CompiledRule> rules;
     rules.reserve(contract.columns.size());
     for (const ColumnRule& column : contract.columns) {
@@ -512,11 +540,12 @@ Result<void> parse_into(Column& column, std::string_view text) {
     return {};
 }
 
-void append_provenance(RecordBatch& out, std::string_view landed_key, const source::RecordBlock& block,
-                       const std::vector<uint32_t>& accepted) {
+void append_provenance(RecordBatch& out, std::string_view landed_key,
+                       const source::RecordBlock& block, const std::vector<uint32_t>& accepted) {
     const size_t first = out.column_count() - std::size(kProvenanceColumns);
     const auto count = static_cast<int64_t>(accepted.size());
-    const Column::BytesStretch keys = out.column(first).extend_bytes(count, accepted.size() * landed_key.size());
+    const Column::BytesStretch keys =
+        out.column(first).extend_bytes(count, accepted.size() * landed_key.size());
     int64_t* const lines = out.column(first + 1).extend<int64_t>(count);
     int64_t* const starts = out.column(first + 2).extend<int64_t>(count);
     int64_t* const ends = out.column(first + 3).extend<int64_t>(count);

@@ -33,9 +33,7 @@ HeaderBinding straight(size_t count) {
 class Block {
   public:
     explicit Block(size_t columns) { block_.column_count = columns; }
-    void add(const std::vector<std::optional<std::string>>& fields) {
-        rows_.push_back(fields);
-    }
+    void add(const std::vector<std::optional<std::string>>& fields) { rows_.push_back(fields); }
     void add_malformed(std::string rule) {
         block_.malformed.push_back({rows_.size(), std::move(rule), "cannot be read"});
         rows_.emplace_back(block_.column_count);
@@ -46,7 +44,8 @@ class Block {
         block_.raw.clear();
         for (size_t r = 0; r < rows_.size(); ++r) {
             for (const auto& field : rows_[r]) {
-                block_.fields.push_back({field ? std::string_view(*field) : std::string_view{}, field.has_value(), false});
+                block_.fields.push_back({field ? std::string_view(*field) : std::string_view{},
+                                         field.has_value(), false});
             }
             const auto at = static_cast<int64_t>(r);
             block_.positions.push_back({at + 2, at * 10, at * 10 + 9});
@@ -109,11 +108,13 @@ TEST(Validator, TheFirstBrokenColumnInTheContractsOrderIsNamed) {
     RecordBatch out(contract.table_schema({}));
     EXPECT_EQ(validator->validate(Fields{"x", "y"}, out)->column, "a");
     EXPECT_EQ(validator->validate(Fields{"x", "1"}, out)->column, "b");
-    EXPECT_EQ(validator->validate(Fields{"5", "1"}, out), std::nullopt) << "a rejected record has no key";
+    EXPECT_EQ(validator->validate(Fields{"5", "1"}, out), std::nullopt)
+        << "a rejected record has no key";
     const auto twice = validator->validate(Fields{"x", "01"}, out);
     EXPECT_EQ(twice->rule, "unique") << "uniqueness of a stands before the type of b";
     EXPECT_EQ(twice->column, "a");
-    EXPECT_EQ(validator->validate(Fields{"5", ""}, out), std::nullopt) << "no value is no duplicate";
+    EXPECT_EQ(validator->validate(Fields{"5", ""}, out), std::nullopt)
+        << "no value is no duplicate";
     EXPECT_EQ(validator->validate(Fields{"5", ""}, out), std::nullopt);
 }
 
@@ -218,7 +219,8 @@ TEST(Validator, BlocksAndSingleRecordsHaveTheSameOutcome) {
                 block.add({std::to_string(random() % 5000),
                            random() % 9 == 0 ? pick({" ", "NA", "gr\xC3", "\xC3\xBC"})
                                              : fmt::format(" name {}", random() % 5000),
-                           random() % 40 == 0 ? pick({"-1", "x", "1.234"}) : std::to_string(random() % 1000),
+                           random() % 40 == 0 ? pick({"-1", "x", "1.234"})
+                                              : std::to_string(random() % 1000),
                            random() % 40 == 0 ? pick({"2024-13-01", ""}) : "2024-02-29",
                            random() % 5 == 0 ? pick({"", " b ", "c", "NA"}) : "a",
                            random() % 9 == 0 ? std::optional<std::string>() : "yes"});
@@ -241,7 +243,8 @@ TEST(Validator, BlocksAndSingleRecordsHaveTheSameOutcome) {
                 }
                 Fields fields;
                 for (const auto& field : block.rows()[r]) {
-                    fields.push_back(field ? std::optional<std::string_view>(*field) : std::nullopt);
+                    fields.push_back(field ? std::optional<std::string_view>(*field)
+                                           : std::nullopt);
                 }
                 const auto verdict = single->validate(fields, single_out);
                 if (!verdict) {
@@ -249,8 +252,9 @@ TEST(Validator, BlocksAndSingleRecordsHaveTheSameOutcome) {
                     ASSERT_EQ(accepted[next_accepted], r);
                     const int64_t row = before + static_cast<int64_t>(next_accepted);
                     ASSERT_EQ(row_text(block_out, 6, row), row_text(single_out, 6, row));
-                    ASSERT_EQ(row_text(block_out, 8, row).substr(row_text(block_out, 6, row).size()),
-                              fmt::format("|landed/key|{}", r + 2));
+                    ASSERT_EQ(
+                        row_text(block_out, 8, row).substr(row_text(block_out, 6, row).size()),
+                        fmt::format("|landed/key|{}", r + 2));
                     ++next_accepted;
                 } else {
                     ASSERT_LT(next_rejected, rejected.size()) << r;
@@ -276,7 +280,8 @@ TEST(KeySet, KnowsExactlyWhatWasInserted) {
     std::mt19937 random(7);
     for (int i = 0; i < 60'000; ++i) {
         std::string text(random() % 40, 'a');
-        for (size_t k = 0; k < text.size(); k += 1 + random() % 9) text[k] = static_cast<char>('a' + random() % 3);
+        for (size_t k = 0; k < text.size(); k += 1 + random() % 9)
+            text[k] = static_cast<char>('a' + random() % 3);
         ASSERT_EQ(set.contains(key_of(text)), model.contains(text));
         ASSERT_EQ(set.insert(key_of(text)), model.insert(text).second) << text;
     }
@@ -303,11 +308,18 @@ TEST(KeySet, RisingNumbersTakeSixteenBytesEachAndOthersAtMost32) {
 }
 
 TEST(ParseInto, SurvivesMutatedTexts) {
-    const std::vector<std::string> types = {"integer", "double", "boolean", "date", "timestamp",
-                                            "decimal(18,2)", "decimal(38,10)", "decimal(5,5)", "string"};
-    const std::vector<std::string> seeds = {"-9223372036854775808", "1.7976931348623157e308", "true", "2024-02-29",
-                                            "2024-02-29T23:59:59.999999+15:59", "1234567890123456.78",
-                                            "9999999999999999999999999999.9999999999", "0.00001", "gr\xC3\xBC\xC3\x9F"};
+    const std::vector<std::string> types = {"integer",        "double",       "boolean",
+                                            "date",           "timestamp",    "decimal(18,2)",
+                                            "decimal(38,10)", "decimal(5,5)", "string"};
+    const std::vector<std::string> seeds = {"-9223372036854775808",
+                                            "1.7976931348623157e308",
+                                            "true",
+                                            "2024-02-29",
+                                            "2024-02-29T23:59:59.999999+15:59",
+                                            "1234567890123456.78",
+                                            "9999999999999999999999999999.9999999999",
+                                            "0.00001",
+                                            "gr\xC3\xBC\xC3\x9F"};
     std::mt19937 random(3);
     for (int i = 0; i < 4'000; ++i) {
         std::string text = seeds[random() % seeds.size()];
@@ -335,8 +347,8 @@ TEST(ParseInto, SurvivesMutatedTexts) {
                 ASSERT_FALSE(result.error().message.empty());
             }
         }
-        for (const Transform transform : {Transform::Trim, Transform::Lower, Transform::Upper, Transform::TitleCase,
-                                          Transform::CollapseSpaces}) {
+        for (const Transform transform : {Transform::Trim, Transform::Lower, Transform::Upper,
+                                          Transform::TitleCase, Transform::CollapseSpaces}) {
             std::string once = text;
             apply_transform(transform, once);
             std::string twice = once;
@@ -353,7 +365,8 @@ TEST(ParseDecimal, NarrowAndWideAgree) {
         const int scale = static_cast<int>(random() % static_cast<uint64_t>(precision + 1));
         std::string text = random() % 2 == 0 ? "-" : "";
         const uint64_t digits = random() % 20;
-        for (uint64_t d = 0; d < digits; ++d) text += static_cast<char>('0' + random() % (random() % 2 == 0 ? 10 : 1));
+        for (uint64_t d = 0; d < digits; ++d)
+            text += static_cast<char>('0' + random() % (random() % 2 == 0 ? 10 : 1));
         if (random() % 3 != 0) text.insert(text.size() - random() % (digits + 1), 1, '.');
         int64_t narrow = 0;
         Int128 wide = 0;
@@ -363,7 +376,8 @@ TEST(ParseDecimal, NarrowAndWideAgree) {
         ASSERT_TRUE(wide == narrow) << text;
         // Written out again it is the same number.
         int64_t again = 0;
-        ASSERT_TRUE(parse_decimal(columnar::format_decimal(narrow, scale), precision, scale, again)) << text;
+        ASSERT_TRUE(parse_decimal(columnar::format_decimal(narrow, scale), precision, scale, again))
+            << text;
         ASSERT_EQ(again, narrow);
     }
 }

@@ -70,9 +70,10 @@ bool is_plain_number(std::string_view text) {
 std::string explain_number(std::string_view what, std::string_view text) {
     const std::string value = shown(text);
     if (text.find(',') != std::string_view::npos) {
-        return fmt::format("{} is not {}: write it without thousands separators, with a point before "
-                           "the fraction",
-                           value, what);
+        return fmt::format(
+            "{} is not {}: write it without thousands separators, with a point before "
+            "the fraction",
+            value, what);
     }
     return fmt::format("{} is not {}", value, what);
 }
@@ -83,8 +84,8 @@ bool parse_double(std::string_view text, double& value) {
     std::string_view digits = text;
     take_sign(digits);
     // from_chars also takes inf and nan, which no contract admits.
-    if (digits.empty() || !(is_digit(digits[0]) ||
-                            (digits[0] == '.' && digits.size() > 1 && is_digit(digits[1])))) {
+    if (digits.empty() ||
+        !(is_digit(digits[0]) || (digits[0] == '.' && digits.size() > 1 && is_digit(digits[1])))) {
         return false;
     }
     if (text[0] == '+') text.remove_prefix(1);
@@ -128,10 +129,9 @@ bool parse_boolean(std::string_view text, bool& value) {
 std::string explain(const DataType& type, std::string_view text) {
     if (type.id == TypeId::String) {
         const size_t good = utf8_valid_prefix(text);
-        return good == text.size()
-                   ? "it is text"
-                   : fmt::format("byte {} (0x{:02X}) is not valid UTF-8", good + 1,
-                                 static_cast<unsigned char>(text[good]));
+        return good == text.size() ? "it is text"
+                                   : fmt::format("byte {} (0x{:02X}) is not valid UTF-8", good + 1,
+                                                 static_cast<unsigned char>(text[good]));
     }
     if (text.empty()) return "an empty text is no value of this type";
     const std::string_view bare = trimmed(text);
@@ -142,7 +142,8 @@ std::string explain(const DataType& type, std::string_view text) {
         case TypeId::Int64: {
             std::string_view digits = text;
             take_sign(digits);
-            if (!digits.empty() && digits.find_first_not_of("0123456789") == std::string_view::npos) {
+            if (!digits.empty() &&
+                digits.find_first_not_of("0123456789") == std::string_view::npos) {
                 return fmt::format("{} is outside the range of a 64-bit integer", shown(text));
             }
             return explain_number("an integer", text);
@@ -155,7 +156,8 @@ std::string explain(const DataType& type, std::string_view text) {
                 return fmt::format("{} is not a finite number", shown(text));
             }
             double value = 0;
-            const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+            const auto [stop, error] =
+                std::from_chars(digits.data(), digits.data() + digits.size(), value);
             if (error == std::errc::result_out_of_range && stop == digits.data() + digits.size()) {
                 return fmt::format("{} is outside the range of a double", shown(text));
             }
@@ -169,11 +171,11 @@ std::string explain(const DataType& type, std::string_view text) {
                 point == std::string_view::npos ? std::string_view{} : text.substr(point + 1);
             const size_t last = fraction.find_last_not_of('0');
             if (last != std::string_view::npos && static_cast<int>(last) >= type.scale) {
-                return fmt::format("{} has {} digit{} after the point, {} has room for {}", shown(text),
-                                   last + 1, last == 0 ? "" : "s", what, type.scale);
+                return fmt::format("{} has {} digit{} after the point, {} has room for {}",
+                                   shown(text), last + 1, last == 0 ? "" : "s", what, type.scale);
             }
-            return fmt::format("{} has too many digits before the point, {} has room for {}", shown(text), what,
-                               type.precision - type.scale);
+            return fmt::format("{} has too many digits before the point, {} has room for {}",
+                               shown(text), what, type.precision - type.scale);
         }
         case TypeId::Bool:
             return fmt::format("{} is not a boolean: true, false, t, f, yes, no, y, n, 1 or 0",
@@ -186,9 +188,10 @@ std::string explain(const DataType& type, std::string_view text) {
             return fmt::format("{} is not a day of the calendar written YYYY-MM-DD", shown(text));
         }
         case TypeId::Timestamp:
-            return fmt::format("{} is not a time written YYYY-MM-DDTHH:MM:SS, with a fraction of at most "
-                               "six digits and Z or an offset like +02:00 if wanted",
-                               shown(text));
+            return fmt::format(
+                "{} is not a time written YYYY-MM-DDTHH:MM:SS, with a fraction of at most "
+                "six digits and Z or an offset like +02:00 if wanted",
+                shown(text));
         default:
             return fmt::format("a contract has no type {}", delta_type_name(type));
     }
@@ -197,7 +200,8 @@ std::string explain(const DataType& type, std::string_view text) {
 std::string cut_text(std::string_view text, size_t limit) {
     if (text.size() > limit) {
         size_t end = limit;
-        while (end > 0 && limit - end < 3 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+        while (end > 0 && limit - end < 3 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80)
+            --end;
         text = text.substr(0, end);
     }
     if (utf8_is_valid(text)) return std::string(text);
@@ -238,8 +242,8 @@ std::string shown(std::string_view text) {
 
 bool is_space(char32_t c) {
     return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
-           c == 0x3000 || c == 0xFEFF;
+           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+           c == 0x205F || c == 0x3000 || c == 0xFEFF;
 }
 
 std::string_view trimmed(std::string_view text) {

@@ -1,5 +1,5 @@
-// The extractive generator: an answer made of the passages' own sentences. Needs no model of its own. Rank 2.
-// Pure but for the functions it is given; any thread. Same input, same output.
+// The extractive generator: an answer made of the passages' own sentences. Needs no model of its
+// own. Rank 2. Pure but for the functions it is given; any thread. Same input, same output.
 #pragma once
 
 #include <cstddef>
@@ -14,10 +14,10 @@
 namespace px::generate {
 
 struct SourcePassage {
-    std::string_view text;      ///< well-formed UTF-8
-    double score = 0;           ///< of retrieval, in [0, 1]
-    bool starts_whole = true;   ///< its first sentence begins where the text does
-    bool ends_whole = true;     ///< its last sentence ends where the text does
+    std::string_view text;     ///< well-formed UTF-8
+    double score = 0;          ///< of retrieval, in [0, 1]
+    bool starts_whole = true;  ///< its first sentence begins where the text does
+    bool ends_whole = true;    ///< its last sentence ends where the text does
 };
 
 /// What the generator can't do itself.
@@ -29,10 +29,12 @@ struct TextTools {
 };
 
 struct ExtractiveOptions {
-    size_t sentences = 5;             ///< chosen at most
-    size_t encoded_sentences = 60;    ///< candidates encoded at most, in one call: bounds the cost
-    double min_support = 0.35;        ///< of the best sentence, below which nothing is chosen
-    size_t sentence_bytes_max = 700;  ///< longer sentences are left out: they can't be shortened faithfully
+    size_t sentences = 5;           ///< chosen at most
+    size_t encoded_sentences = 60;  ///< candidates encoded at most, in one call: bounds the cost
+    double min_support = 0.35;      ///< of the best sentence, below which nothing is chosen
+    double least_of_best = 0.72;    ///< of the best sentence's score, for a further one
+    size_t sentence_bytes_max =
+        700;  ///< longer sentences are left out: they can't be shortened faithfully
 };
 
 struct ChosenSentence {
@@ -44,16 +46,19 @@ struct ChosenSentence {
 struct Extract {
     std::vector<ChosenSentence> sentences;  ///< by passage, then position; empty when not supported
     double support = 0;                     ///< of the best sentence, chosen or not
+    double meaning = 0,
+           words = 0;  ///< of that sentence: cosine, share of the question's words (by weight)
 };
 
-/// Chooses the sentences that answer a question: near to it in meaning and words, different from one another, whole. Headings, table rows,
-/// boilerplate and sentences cut off by the passage's edges are passed over. Errors: those of encode.
+/// Chooses the sentences that answer a question: near to it in meaning and words, different from
+/// one another, whole. Headings, table rows, boilerplate and sentences cut off by the passage's
+/// edges are passed over. Errors: those of encode.
 Result<Extract> extract(std::string_view question, const std::vector<float>& question_vector,
-                        const std::vector<SourcePassage>& passages, const TextTools& tools, const ExtractiveOptions& options,
-                        const Deadline& deadline);
+                        const std::vector<SourcePassage>& passages, const TextTools& tools,
+                        const ExtractiveOptions& options, const Deadline& deadline);
 
-/// A sentence as it stands in an answer: white space runs become one space, and bracketed numbers ("[3]") go, since in an answer they
-/// mark citations.
+/// A sentence as it stands in an answer: white space runs become one space, and bracketed numbers
+/// ("[3]") go, since in an answer they mark citations.
 std::string display_text(std::string_view sentence);
 
 }  // namespace px::generate

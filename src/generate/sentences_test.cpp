@@ -64,7 +64,8 @@ TEST(Sentences, AreCutAsTheCasesSay) {
         std::string actual = show(text, split_sentences(text));
         // A doubtful end matters at the end of a text only.
         for (size_t at = 0; (at = actual.find("! ", at)) != std::string::npos; ++at) {
-            if ((at == 0 || actual[at - 1] == '\n') && actual.find('\n', at) + 1 != actual.size()) actual[at] = '.';
+            if ((at == 0 || actual[at - 1] == '\n') && actual.find('\n', at) + 1 != actual.size())
+                actual[at] = '.';
         }
         EXPECT_EQ(actual, expected) << "line " << number << " of " << path;
         text.clear();
@@ -87,21 +88,27 @@ TEST(Sentences, AreCutAsTheCasesSay) {
 
 TEST(Sentences, NeverOverlapAndNeverCutACharacter) {
     std::mt19937_64 random(20261123);
-    const std::string_view pieces[] = {".", "!", "?", "…", " ", " ", "\n", "\n\n", "a", "The", "U.S.", "Mr", "3", "。", "”", "\"", "(", ")", "- ",
-                                       "# ", "|", "é", "中", "No", "\t", "[1]", "*", "\u00A0", "e.g", "١"};
+    const std::string_view pieces[] = {".",  "!",   "?",    "…",      " ",   " ",  "\n", "\n\n",
+                                       "a",  "The", "U.S.", "Mr",     "3",   "。", "”",  "\"",
+                                       "(",  ")",   "- ",   "# ",     "|",   "é",  "中", "No",
+                                       "\t", "[1]", "*",    "\u00A0", "e.g", "١"};
     for (int round = 0; round < 3000; ++round) {
         std::string text;
-        for (uint64_t i = 0, n = random() % 40; i < n; ++i) text += pieces[random() % std::size(pieces)];
+        for (uint64_t i = 0, n = random() % 40; i < n; ++i)
+            text += pieces[random() % std::size(pieces)];
         size_t end = 0;
         for (const Sentence& sentence : split_sentences(text)) {
             ASSERT_GE(sentence.start, end) << escape(text);
             ASSERT_GT(sentence.end, sentence.start) << escape(text);
             ASSERT_LE(sentence.end, text.size()) << escape(text);
-            ASSERT_TRUE(utf8_is_valid(std::string_view(text).substr(sentence.start, sentence.end - sentence.start))) << escape(text);
+            ASSERT_TRUE(utf8_is_valid(
+                std::string_view(text).substr(sentence.start, sentence.end - sentence.start)))
+                << escape(text);
             end = sentence.end;
         }
         const size_t cut = text.empty() ? 0 : random() % text.size();
-        if (utf8_is_valid(text.substr(0, cut))) is_sentence_break(text.substr(0, cut), text.substr(cut));
+        if (utf8_is_valid(text.substr(0, cut)))
+            is_sentence_break(text.substr(0, cut), text.substr(cut));
     }
 }
 

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -25,9 +26,6 @@ using testing::StartsWith;
 ServerOptions quick_options() {
     ServerOptions options;
     options.port = 0;
-    options.header_timeout = 300ms;
-    options.body_timeout = 300ms;
-    options.idle_timeout = 500ms;
     options.drain_timeout = 3000ms;
     return options;
 }
@@ -131,6 +129,7 @@ TEST_P(Malformed, IsRefusedWithItsStatusAndTheConnectionCloses) {
     ServerOptions options = quick_options();
     options.max_body_bytes = 1000;
     options.max_header_bytes = 2000;
+    if (GetParam().status == 408) options.header_timeout = options.body_timeout = 300ms;
     const auto server = serve(echo, options);
     RawClient client(server->port());
     client.send(GetParam().bytes);
@@ -221,7 +220,7 @@ TEST(HttpServer, ServesProbesWhileManySlowConnectionsAreOpen) {
         slow.back().send(i % 2 == 0 ? "GET / HTTP/1.1\r\nHos"
                                     : "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nab");
     }
-    double worst_ms = 0;
+    std::vector<double> latencies_ms;
     for (int i = 0; i < 100; ++i) {
         const auto start = std::chrono::steady_clock::now();
         const std::string reply =
@@ -229,10 +228,11 @@ TEST(HttpServer, ServesProbesWhileManySlowConnectionsAreOpen) {
         const std::chrono::duration<double, std::milli> elapsed =
             std::chrono::steady_clock::now() - start;
         ASSERT_THAT(reply, HasSubstr("200 OK"));
-        worst_ms = std::max(worst_ms, elapsed.count());
+        latencies_ms.push_back(elapsed.count());
     }
-    RecordProperty("worst_ms", std::to_string(worst_ms));
-    EXPECT_LT(worst_ms, 250);
+    std::ranges::sort(latencies_ms);
+    EXPECT_LT(latencies_ms[50], 50);    // a busy machine still answers most at once
+    EXPECT_LT(latencies_ms[99], 5000);  // far below the 20 s a blocked server would need
 }
 
 TEST(HttpServer, AnswersQuicklyWhileEveryWorkerIsBusyAndRefusesWhatDoesNotFit) {

@@ -23,7 +23,8 @@ std::vector<std::string> tokens(std::string_view text) {
 std::vector<std::string> terms(std::string_view text) { return Analyzer().terms(text); }
 
 TEST(Analyzer, FoldsCaseAndDropsAccents) {
-    EXPECT_THAT(tokens("Zürich CAFÉ naïve Straße ΑΘΗΝΑ"), ElementsAre("zurich", "cafe", "naive", "strasse", "αθηνα"));
+    EXPECT_THAT(tokens("Zürich CAFÉ naïve Straße ΑΘΗΝΑ"),
+                ElementsAre("zurich", "cafe", "naive", "strasse", "αθηνα"));
     EXPECT_EQ(tokens("e\u0301tude"), tokens("étude"));
     EXPECT_EQ(tokens("ＦＵＬＬ　ｗｉｄｔｈ"), tokens("full width"));
     EXPECT_THAT(tokens("ﬁnance"), ElementsAre("finance"));
@@ -37,12 +38,14 @@ TEST(Analyzer, KeepsNumbersWholeAndDropsThousandsCommas) {
 }
 
 TEST(Analyzer, SplitsDigitsGluedToTheEndOfAWord) {
-    EXPECT_THAT(tokens("inflation2 COVID-19 covid19"), ElementsAre("inflation", "2", "covid", "19", "covid", "19"));
+    EXPECT_THAT(tokens("inflation2 COVID-19 covid19"),
+                ElementsAre("inflation", "2", "covid", "19", "covid", "19"));
     EXPECT_THAT(tokens("word¹ x²"), ElementsAre("word", "1", "x", "2"));
 }
 
 TEST(Analyzer, KeepsApostrophesInsideWordsOnly) {
-    EXPECT_THAT(tokens("don't 'quoted' Fed’s O'Brien dogs'"), ElementsAre("don't", "quoted", "fed's", "o'brien", "dogs"));
+    EXPECT_THAT(tokens("don't 'quoted' Fed’s O'Brien dogs'"),
+                ElementsAre("don't", "quoted", "fed's", "o'brien", "dogs"));
     EXPECT_THAT(terms("the Fed’s policies"), ElementsAre("fed", "polici"));
 }
 
@@ -84,7 +87,11 @@ TEST(Analyzer, EveryTokenOfRandomTextIsWellFormedAndShort) {
         std::string text;
         for (int i = 0; i < 200; ++i) {
             const uint64_t pick = random() % 5;
-            const char32_t top = pick == 0 ? 0x7F : pick == 1 ? 0x7FF : pick == 2 ? 0xFFFF : pick == 3 ? 0x9FFF : 0x10FFFF;
+            const char32_t top = pick == 0   ? 0x7F
+                                 : pick == 1 ? 0x7FF
+                                 : pick == 2 ? 0xFFFF
+                                 : pick == 3 ? 0x9FFF
+                                             : 0x10FFFF;
             utf8_append(text, static_cast<char32_t>(random() % top));
         }
         for (const std::string& token : tokens(text)) {

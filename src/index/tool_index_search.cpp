@@ -1,7 +1,10 @@
-// Drives the embedded index by JSON Lines: one command a line of stdin, one reply a line of stdout. For comparing with peers.
+// Drives the embedded index by JSON Lines: one command a line of stdin, one reply a line of stdout.
+// For comparing with peers.
 //   tool_index_search FOLDER
-//   {"op":"apply","removed":[id…],"added":[{id,document_id,source,title,author,category,created_at,text,start,end,vector}…]} → {"manifest","points","segments"}
-//   {"op":"dense","vector":[…],"k":10,"filter":{…}}   {"op":"lexical","text":"…","k":10,"filter":{…}} → {"hits":[[id,score]…]}
+//   {"op":"apply","removed":[id…],"added":[{id,document_id,source,title,author,category,created_at,text,start,end,vector}…]}
+//   → {"manifest","points","segments"}
+//   {"op":"dense","vector":[…],"k":10,"filter":{…}} {"op":"lexical","text":"…","k":10,"filter":{…}}
+//   → {"hits":[[id,score]…]}
 //   {"op":"terms","text":"…"} → {"terms":[…]}
 #include <fmt/format.h>
 
@@ -20,7 +23,9 @@ namespace json = boost::json;
 
 std::string text_of(const json::object& object, const char* name) {
     const json::value* value = object.if_contains(name);
-    return value != nullptr && value->is_string() ? std::string(value->get_string().data(), value->get_string().size()) : std::string();
+    return value != nullptr && value->is_string()
+               ? std::string(value->get_string().data(), value->get_string().size())
+               : std::string();
 }
 std::optional<int64_t> number_of(const json::object& object, const char* name) {
     const json::value* value = object.if_contains(name);
@@ -31,12 +36,14 @@ std::vector<std::string> texts_of(const json::object& object, const char* name) 
     std::vector<std::string> texts;
     const json::value* value = object.if_contains(name);
     if (value == nullptr || !value->is_array()) return texts;
-    for (const json::value& item : value->get_array()) texts.emplace_back(item.as_string().data(), item.as_string().size());
+    for (const json::value& item : value->get_array())
+        texts.emplace_back(item.as_string().data(), item.as_string().size());
     return texts;
 }
 std::vector<float> vector_of(const json::object& object) {
     std::vector<float> vector;
-    for (const json::value& item : object.at("vector").as_array()) vector.push_back(item.to_number<float>());
+    for (const json::value& item : object.at("vector").as_array())
+        vector.push_back(item.to_number<float>());
     return vector;
 }
 
@@ -65,17 +72,20 @@ Result<void> serve(const std::filesystem::path& folder) {
                 point.category = text_of(given, "category");
                 point.created_at = number_of(given, "created_at");
                 point.text = text_of(given, "text");
-                point.span = {number_of(given, "start").value_or(0), number_of(given, "end").value_or(0)};
+                point.span = {number_of(given, "start").value_or(0),
+                              number_of(given, "end").value_or(0)};
                 point.vector = vector_of(given);
                 added.push_back(std::move(point));
             }
-            manifest = PX_TRY(store->apply(manifest, std::move(removed), std::move(added), Deadline::never()));
+            manifest = PX_TRY(
+                store->apply(manifest, std::move(removed), std::move(added), Deadline::never()));
             view = PX_TRY(store->open(*manifest));
             reply["manifest"] = manifest->value;
             reply["points"] = view->point_count();
         } else if (op == "terms") {
             json::array terms;
-            for (const std::string& term : index::Analyzer().terms(text_of(command, "text"))) terms.emplace_back(term);
+            for (const std::string& term : index::Analyzer().terms(text_of(command, "text")))
+                terms.emplace_back(term);
             reply["terms"] = std::move(terms);
         } else if (view && (op == "dense" || op == "lexical")) {
             index::Filter filter;
@@ -88,10 +98,14 @@ Result<void> serve(const std::filesystem::path& folder) {
                 filter.to = number_of(fields, "to");
             }
             const auto k = static_cast<size_t>(number_of(command, "k").value_or(10));
-            const auto found = op == "dense" ? PX_TRY(view->search_dense(vector_of(command), k, filter, Deadline::never()))
-                                             : PX_TRY(view->search_lexical(text_of(command, "text"), k, filter, Deadline::never()));
+            const auto found =
+                op == "dense"
+                    ? PX_TRY(view->search_dense(vector_of(command), k, filter, Deadline::never()))
+                    : PX_TRY(view->search_lexical(text_of(command, "text"), k, filter,
+                                                  Deadline::never()));
             json::array hits;
-            for (const index::ScoredPoint& hit : found) hits.push_back(json::array{view->point(hit.point).id.value, hit.score});
+            for (const index::ScoredPoint& hit : found)
+                hits.push_back(json::array{view->point(hit.point).id.value, hit.score});
             reply["hits"] = std::move(hits);
         } else {
             return fail(ErrorCode::InvalidArgument, "unknown op " + op);

@@ -1,6 +1,6 @@
-// The collection of a pipeline: points (chunks with vector, text and payload) in immutable segments,
-// grouped into one view a release by a manifest. Rank 2. Embedded adapter: index/embedded/.
-// Specification: docs/formats/segment.md, docs/formats/manifest.md.
+// The collection of a pipeline: points (chunks with vector, text and payload) in immutable
+// segments, grouped into one view a release by a manifest. Rank 2. Embedded adapter:
+// index/embedded/. Specification: docs/formats/segment.md, docs/formats/manifest.md.
 #pragma once
 
 #include <cstdint>
@@ -19,24 +19,26 @@ namespace px::index {
 /// A chunk as the index keeps it.
 struct Point {
     chunk::ChunkId id;
-    std::string document_id;   ///< "<source>/<id>"
-    std::string source;        ///< source of the pipeline file
-    std::string ds;            ///< logical date of the run that brought it
-    std::string title, author, category;           ///< may be empty
-    std::optional<TimestampMicros> created_at;     ///< role date
-    std::string text;          ///< the chunk's text
-    chunk::Span span;          ///< in the document's text
-    std::vector<float> vector; ///< unit length; size = Collection width
+    std::string document_id;                    ///< "<source>/<id>"
+    std::string source;                         ///< source of the pipeline file
+    std::string ds;                             ///< logical date of the run that brought it
+    std::string title, author, category;        ///< may be empty
+    std::optional<TimestampMicros> created_at;  ///< role date
+    std::string text;                           ///< the chunk's text
+    chunk::Span span;                           ///< in the document's text
+    std::vector<float> vector;                  ///< unit length; size = Collection width
 };
 
-/// The id a point has to have: chunk::make_chunk_id over its parts, the date as format_timestamp or "". Whoever makes points and
-/// whoever verifies citations agree by this.
+/// The id a point has to have: chunk::make_chunk_id over its parts, the date as format_timestamp or
+/// "". Whoever makes points and whoever verifies citations agree by this.
 chunk::ChunkId identify(const Point& point);
 
-/// Which points a search may return: all given conditions must hold. Comparison of author and category ignores case.
+/// Which points a search may return: all given conditions must hold. Comparison of author and
+/// category ignores case.
 struct Filter {
     std::vector<std::string> authors, categories, sources;  ///< any of; empty = all
-    std::optional<TimestampMicros> from, to;  ///< created_at in [from, to); a point without date fails a given bound
+    std::optional<TimestampMicros> from,
+        to;  ///< created_at in [from, to); a point without date fails a given bound
     std::optional<std::string> document_id;
 };
 
@@ -45,7 +47,8 @@ struct ScoredPoint {
     float score = 0;
 };
 
-/// Name of an immutable manifest, by content: 64 hex digits. The empty collection has a manifest too.
+/// Name of an immutable manifest, by content: 64 hex digits. The empty collection has a manifest
+/// too.
 struct ManifestId {
     std::string value;
     auto operator<=>(const ManifestId&) const = default;
@@ -59,11 +62,14 @@ class CollectionView {
     virtual uint64_t point_count() const = 0;
     virtual size_t width() const = 0;  ///< 0 for the empty collection
     /// Cosine (vectors are unit length), exact: int8 scan with f32 rescoring. Best first.
-    virtual Result<std::vector<ScoredPoint>> search_dense(const std::vector<float>& query, size_t top_k,
-                                                          const Filter& filter, const Deadline& deadline) const = 0;
-    /// BM25 (k1 = 1.2, b = 0.75) over analysed title + text. Best first; points without any term are left out.
+    virtual Result<std::vector<ScoredPoint>> search_dense(const std::vector<float>& query,
+                                                          size_t top_k, const Filter& filter,
+                                                          const Deadline& deadline) const = 0;
+    /// BM25 (k1 = 1.2, b = 0.75) over analysed title + text. Best first; points without any term
+    /// are left out.
     virtual Result<std::vector<ScoredPoint>> search_lexical(std::string_view query, size_t top_k,
-                                                            const Filter& filter, const Deadline& deadline) const = 0;
+                                                            const Filter& filter,
+                                                            const Deadline& deadline) const = 0;
     /// The point's payload and text, without its vector. Cost: one copy.
     virtual Point point(uint64_t handle) const = 0;
     virtual std::optional<uint64_t> find(const chunk::ChunkId& id) const = 0;
@@ -71,14 +77,17 @@ class CollectionView {
     virtual std::vector<uint64_t> points_of(std::string_view document_id) const = 0;
 };
 
-/// Writes are invisible: apply() makes files that nothing refers to until a release names the manifest.
+/// Writes are invisible: apply() makes files that nothing refers to until a release names the
+/// manifest.
 class VectorStore {
   public:
     virtual ~VectorStore() = default;
-    /// base (nullopt: empty) minus removed plus added, as a new manifest. Deterministic: equal arguments give an equal
-    /// manifest id and equal bytes. Removing what is absent is Ok; an added id that exists replaces it. Durable on return.
-    virtual Result<ManifestId> apply(const std::optional<ManifestId>& base, std::vector<chunk::ChunkId> removed,
-                                     std::vector<Point> added, const Deadline& deadline) = 0;
+    /// base (nullopt: empty) minus removed plus added, as a new manifest. Deterministic: equal
+    /// arguments give an equal manifest id and equal bytes. Removing what is absent is Ok; an added
+    /// id that exists replaces it. Durable on return.
+    virtual Result<ManifestId> apply(const std::optional<ManifestId>& base,
+                                     std::vector<chunk::ChunkId> removed, std::vector<Point> added,
+                                     const Deadline& deadline) = 0;
     /// Errors: NotFound, Corrupt (checksums).
     virtual Result<std::shared_ptr<const CollectionView>> open(const ManifestId& manifest) = 0;
     /// Deletes files no manifest of keep refers to. Returns the bytes freed.

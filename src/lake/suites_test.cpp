@@ -30,7 +30,8 @@ struct Opened {
           table(store, folder.filename().string(), kClock, options()) {}
     static DeltaTableOptions options() {
         // Never destroyed: DuckDB must not be closed after its own statics are gone.
-    static const auto& engine = *new std::shared_ptr<CheckpointEngine>(make_checkpoint_engine());
+        static const auto& engine =
+            *new std::shared_ptr<CheckpointEngine>(make_checkpoint_engine());
         DeltaTableOptions shared;
         shared.checkpoint_engine = engine;
         return shared;

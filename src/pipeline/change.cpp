@@ -4,10 +4,12 @@ namespace px::pipeline {
 
 namespace {
 
-Result<engine::TableFile> table_file(const std::string& table, const lake::Add& add, const store::ObjectStore& store) {
+Result<engine::TableFile> table_file(const std::string& table, const lake::Add& add,
+                                     const store::ObjectStore& store) {
     engine::TableFile file;
     file.path = PX_TRY(store.local_path(table + "/" + add.path));
-    for (const auto& [column, value] : add.partition_values) file.partition_values.emplace_back(column, value);
+    for (const auto& [column, value] : add.partition_values)
+        file.partition_values.emplace_back(column, value);
     return file;
 }
 
@@ -16,19 +18,25 @@ Result<engine::TableFile> table_file(const std::string& table, const lake::Add& 
 Result<engine::TableSource> table_source(const std::string& name, const lake::Snapshot& snapshot,
                                          const store::ObjectStore& store) {
     engine::TableSource source{name, snapshot.schema, {}};
-    for (const lake::Add& add : snapshot.files) source.files.push_back(PX_TRY(table_file(name, add, store)));
+    for (const lake::Add& add : snapshot.files)
+        source.files.push_back(PX_TRY(table_file(name, add, store)));
     return source;
 }
 
-Result<engine::TableSource> staged_source(const std::string& name, const std::string& table, const columnar::Schema& schema,
-                                          const std::vector<StagedFile>& files, const store::ObjectStore& store) {
+Result<engine::TableSource> staged_source(const std::string& name, const std::string& table,
+                                          const columnar::Schema& schema,
+                                          const std::vector<StagedFile>& files,
+                                          const store::ObjectStore& store) {
     engine::TableSource source{name, schema, {}};
-    for (const StagedFile& file : files) source.files.push_back(PX_TRY(table_file(table, file.add, store)));
+    for (const StagedFile& file : files)
+        source.files.push_back(PX_TRY(table_file(table, file.add, store)));
     return source;
 }
 
-Result<engine::TableSource> table_after(const std::optional<lake::Snapshot>& base, const SourceChange& change,
-                                        const store::ObjectStore& lake_store, const store::ObjectStore& staged_store) {
+Result<engine::TableSource> table_after(const std::optional<lake::Snapshot>& base,
+                                        const SourceChange& change,
+                                        const store::ObjectStore& lake_store,
+                                        const store::ObjectStore& staged_store) {
     engine::TableSource source{change.source, change.schema, {}};
     if (base && !change.replaces_all) {
         for (const columnar::Field& f : base->schema.fields) {
@@ -36,7 +44,9 @@ Result<engine::TableSource> table_after(const std::optional<lake::Snapshot>& bas
         }
         for (const lake::Add& add : base->files) {
             const auto ds = add.partition_values.find("ds");
-            if (ds != add.partition_values.end() && ds->second && change.partitions.contains(*ds->second)) continue;
+            if (ds != add.partition_values.end() && ds->second &&
+                change.partitions.contains(*ds->second))
+                continue;
             source.files.push_back(PX_TRY(table_file(change.source, add, lake_store)));
         }
     }

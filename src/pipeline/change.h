@@ -13,20 +13,26 @@ namespace px::pipeline {
 
 struct SourceChange {
     std::string source;
-    /// True: partitions that are not listed become empty (snapshot sources, sources taken out of the pipeline).
+    /// True: partitions that are not listed become empty (snapshot sources, sources taken out of
+    /// the pipeline).
     bool replaces_all = false;
     std::map<std::string, std::vector<StagedFile>> partitions;  ///< ds → all files of it afterwards
-    columnar::Schema schema;  ///< of the table, with ds
+    columnar::Schema schema;                                    ///< of the table, with ds
 };
 
-/// The table as it will be after the change: base (nullopt: no table) without the replaced partitions, plus the new files.
-Result<engine::TableSource> table_after(const std::optional<lake::Snapshot>& base, const SourceChange& change,
-                                const store::ObjectStore& lake_store, const store::ObjectStore& staged_store);
+/// The table as it will be after the change: base (nullopt: no table) without the replaced
+/// partitions, plus the new files.
+Result<engine::TableSource> table_after(const std::optional<lake::Snapshot>& base,
+                                        const SourceChange& change,
+                                        const store::ObjectStore& lake_store,
+                                        const store::ObjectStore& staged_store);
 /// A committed table for a session. Files are reached through store.local_path.
 Result<engine::TableSource> table_source(const std::string& name, const lake::Snapshot& snapshot,
                                          const store::ObjectStore& store);
 /// Staged files for a session.
-Result<engine::TableSource> staged_source(const std::string& name, const std::string& table, const columnar::Schema& schema,
-                                          const std::vector<StagedFile>& files, const store::ObjectStore& store);
+Result<engine::TableSource> staged_source(const std::string& name, const std::string& table,
+                                          const columnar::Schema& schema,
+                                          const std::vector<StagedFile>& files,
+                                          const store::ObjectStore& store);
 
 }  // namespace px::pipeline

@@ -50,17 +50,21 @@ bool is_table_name(std::string_view name) {
     if (name.empty() || name.size() > 100) return false;
     if (!((name[0] >= 'a' && name[0] <= 'z') || (name[0] >= 'A' && name[0] <= 'Z'))) return false;
     return std::ranges::all_of(name, [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '_';
     });
 }
 
-Result<void> check_name(std::string_view what, const std::string& name, std::set<std::string>& taken) {
+Result<void> check_name(std::string_view what, const std::string& name,
+                        std::set<std::string>& taken) {
     if (!is_table_name(name)) {
-        return fail(ErrorCode::InvalidArgument, fmt::format("{} '{}' can't be a table name", what, name),
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("{} '{}' can't be a table name", what, name),
                     "Use letters, digits and _, beginning with a letter");
     }
     if (std::ranges::find(kReservedTables, name) != std::end(kReservedTables)) {
-        return fail(ErrorCode::InvalidArgument, fmt::format("{} '{}' has a name that px keeps for itself", what, name),
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("{} '{}' has a name that px keeps for itself", what, name),
                     "Choose another name");
     }
     if (!taken.insert(name).second) {
@@ -74,22 +78,26 @@ Result<void> check_name(std::string_view what, const std::string& name, std::set
 
 Result<void> Definition::validate() const {
     if (sources.empty()) {
-        return fail(ErrorCode::InvalidArgument, "the pipeline has no sources", "Add one under `sources:`");
+        return fail(ErrorCode::InvalidArgument, "the pipeline has no sources",
+                    "Add one under `sources:`");
     }
     std::set<std::string> taken;
     for (const SourceDefinition& candidate : sources) {
         PX_TRY(check_name("source", candidate.name, taken));
         PX_TRY(candidate.contract.validate().context("source " + candidate.name));
         PX_TRY(candidate.csv.validate().context("source " + candidate.name));
-        if (candidate.mode == SourceMode::Merge && candidate.contract.with_role(contract::Role::Id) == nullptr) {
-            return fail(ErrorCode::InvalidArgument,
-                        fmt::format("source '{}' merges but its contract has no id", candidate.name),
-                        "Give one column `role: id`, or choose mode append or snapshot");
+        if (candidate.mode == SourceMode::Merge &&
+            candidate.contract.with_role(contract::Role::Id) == nullptr) {
+            return fail(
+                ErrorCode::InvalidArgument,
+                fmt::format("source '{}' merges but its contract has no id", candidate.name),
+                "Give one column `role: id`, or choose mode append or snapshot");
         }
         if (candidate.has_text() && candidate.contract.with_role(contract::Role::Id) == nullptr) {
-            return fail(ErrorCode::InvalidArgument,
-                        fmt::format("source '{}' has text but its contract has no id", candidate.name),
-                        "Give the column that identifies a document `role: id`");
+            return fail(
+                ErrorCode::InvalidArgument,
+                fmt::format("source '{}' has text but its contract has no id", candidate.name),
+                "Give the column that identifies a document `role: id`");
         }
     }
     for (const ModelDefinition& model : models) PX_TRY(check_name("model", model.name, taken));
@@ -143,12 +151,13 @@ class Fingerprint {
 };
 
 void add_contract(Fingerprint& fingerprint, const contract::Contract& contract) {
-    fingerprint.add(fmt::format("{} {} {}", static_cast<int>(contract.extra_columns), contract.halt_above,
-                                contract.max_drop.value_or(-1)));
+    fingerprint.add(fmt::format("{} {} {}", static_cast<int>(contract.extra_columns),
+                                contract.halt_above, contract.max_drop.value_or(-1)));
     for (const std::string& text : contract.null_values) fingerprint.add(text);
     for (const contract::ColumnRule& rule : contract.columns) {
         fingerprint.add(rule.name).add(columnar::delta_type_name(rule.type));
-        fingerprint.add(fmt::format("{} {} {}", rule.required, rule.unique, static_cast<int>(rule.role)));
+        fingerprint.add(
+            fmt::format("{} {} {}", rule.required, rule.unique, static_cast<int>(rule.role)));
         for (contract::Transform transform : rule.transforms) {
             fingerprint.add(fmt::format("t{}", static_cast<int>(transform)));
         }
@@ -166,14 +175,18 @@ void add_contract(Fingerprint& fingerprint, const contract::Contract& contract) 
 
 std::string source_fingerprint(const SourceDefinition& source) {
     Fingerprint fingerprint;
-    fingerprint.add("source-1").add(source.name).add(source_kind_name(source.kind)).add(source_mode_name(source.mode));
+    fingerprint.add("source-1")
+        .add(source.name)
+        .add(source_kind_name(source.kind))
+        .add(source_mode_name(source.mode));
     fingerprint.add(source.pattern).add(source.query);
     const source::CsvOptions& csv = source.csv;
-    fingerprint.add(fmt::format(
-        "{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", csv.delimiter.value_or("auto"), csv.quote ? *csv.quote : '\0',
-        csv.escape ? *csv.escape : '\0', csv.comment ? *csv.comment : '\0', csv.skip_lines, csv.header_lines,
-        static_cast<int>(csv.encoding), static_cast<int>(csv.ragged), static_cast<int>(csv.stray_quotes), csv.trim,
-        csv.max_field_bytes, csv.max_record_bytes));
+    fingerprint.add(fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}",
+                                csv.delimiter.value_or("auto"), csv.quote ? *csv.quote : '\0',
+                                csv.escape ? *csv.escape : '\0', csv.comment ? *csv.comment : '\0',
+                                csv.skip_lines, csv.header_lines, static_cast<int>(csv.encoding),
+                                static_cast<int>(csv.ragged), static_cast<int>(csv.stray_quotes),
+                                csv.trim, csv.max_field_bytes, csv.max_record_bytes));
     for (const std::string& name : csv.column_names) fingerprint.add(name);
     add_contract(fingerprint, source.contract);
     return fingerprint.finish();

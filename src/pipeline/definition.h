@@ -1,5 +1,6 @@
-// Definition: a pipeline file as values: sources, contracts, models and where everything lives. Rank 4.
-// app/ reads YAML into it; an immutable value afterwards. The file's shape: docs/formats/pipeline.md.
+// Definition: a pipeline file as values: sources, contracts, models and where everything lives.
+// Rank 4. app/ reads YAML into it; an immutable value afterwards. The file's shape:
+// docs/formats/pipeline.md.
 #pragma once
 
 #include <chrono>
@@ -16,7 +17,8 @@
 
 namespace px::pipeline {
 
-/// append: each ds adds its partition; snapshot: each ds is the whole truth; merge: upsert by the contract's id.
+/// append: each ds adds its partition; snapshot: each ds is the whole truth; merge: upsert by the
+/// contract's id.
 enum class SourceMode { Append, Snapshot, Merge };
 enum class SourceKind { Csv, JsonLines, Parquet, Documents, Sql };
 std::string_view source_mode_name(SourceMode mode);
@@ -26,7 +28,8 @@ struct SourceDefinition {
     std::string name;
     SourceKind kind = SourceKind::Csv;
     SourceMode mode = SourceMode::Append;
-    std::string pattern;     ///< files, relative to the pipeline file; "{ds}" stands for the logical date
+    std::string
+        pattern;  ///< files, relative to the pipeline file; "{ds}" stands for the logical date
     std::string connection;  ///< sql: resolved, may hold a secret
     std::string query;       ///< sql: ":ds" is bound
     source::CsvOptions csv;
@@ -56,8 +59,8 @@ struct RetryDefinition {
 
 struct Definition {
     std::string name;
-    std::string text;                     ///< the file as it was, secrets unresolved
-    std::filesystem::path base_folder;    ///< of the pipeline file; relative addresses start here
+    std::string text;                       ///< the file as it was, secrets unresolved
+    std::filesystem::path base_folder;      ///< of the pipeline file; relative addresses start here
     std::vector<SourceDefinition> sources;  ///< in the order of the file
     std::vector<ModelDefinition> models;    ///< likewise; a model may read those before it
     ScheduleDefinition schedule;
@@ -75,8 +78,8 @@ struct Definition {
     Result<void> validate() const;
 };
 
-/// The contract of a documents source that names none: columns id, title, author, created_at, category, text, format,
-/// pages, text_offset.
+/// The contract of a documents source that names none: columns id, title, author, created_at,
+/// category, text, format, pages, text_offset.
 contract::Contract document_contract();
 
 /// Hash over what decides a source's rows: its definition and contract, not the files.
@@ -88,7 +91,7 @@ std::string text_fingerprint(const Definition& definition, std::string_view mode
 inline constexpr std::string_view kQuarantineTable = "quarantine";
 inline constexpr std::string_view kChunksTable = "chunks";
 inline constexpr std::string_view kEmbeddingsTable = "embeddings";
-inline constexpr std::string_view kReservedTables[] = {kQuarantineTable, kChunksTable, kEmbeddingsTable,
-                                                       "documents", "analytics_metadata", "staged"};
+inline constexpr std::string_view kReservedTables[] = {
+    kQuarantineTable, kChunksTable, kEmbeddingsTable, "documents", "analytics_metadata", "staged"};
 
 }  // namespace px::pipeline

@@ -16,16 +16,20 @@ namespace px::pipeline {
 namespace {
 
 std::string with_ds(std::string text, const std::string& ds) {
-    for (size_t at = 0; (at = text.find("{ds}", at)) != std::string::npos; at += ds.size()) text.replace(at, 4, ds);
+    for (size_t at = 0; (at = text.find("{ds}", at)) != std::string::npos; at += ds.size())
+        text.replace(at, 4, ds);
     return text;
 }
 
 /// The files a source consists of outside, hashed.
-Result<std::vector<InputFile>> outside_files(const Definition& definition, const SourceDefinition& source, const std::string& ds,
-                                             const std::filesystem::path& scratch, const Deadline& deadline) {
+Result<std::vector<InputFile>> outside_files(const Definition& definition,
+                                             const SourceDefinition& source, const std::string& ds,
+                                             const std::filesystem::path& scratch,
+                                             const Deadline& deadline) {
     std::vector<InputFile> files;
     if (source.kind == SourceKind::Sql) {
-        const std::filesystem::path exported = scratch / fmt::format("export-{}.jsonl", source.name);
+        const std::filesystem::path exported =
+            scratch / fmt::format("export-{}.jsonl", source.name);
         source::SqlExportOptions options;
         options.connection = source.connection;
         options.base_folder = definition.base_folder;
@@ -33,15 +37,19 @@ Result<std::vector<InputFile>> outside_files(const Definition& definition, const
         options.ds = ds;
         PX_TRY(source::export_sql(options, exported, deadline));
         const source::FileHash hash = PX_TRY(source::hash_file(exported, deadline));
-        files.push_back({source.name + ".jsonl", source::landing_key(source.name, ds, exported, hash.sha256), hash.sha256,
+        files.push_back({source.name + ".jsonl",
+                         source::landing_key(source.name, ds, exported, hash.sha256), hash.sha256,
                          hash.size_bytes, exported});
         return files;
     }
     const std::string pattern = with_ds(source.pattern, ds);
-    for (const std::filesystem::path& path : PX_TRY(source::glob(definition.base_folder, pattern))) {
+    for (const std::filesystem::path& path :
+         PX_TRY(source::glob(definition.base_folder, pattern))) {
         const std::filesystem::path local = definition.base_folder / path;
-        const source::FileHash hash = PX_TRY(source::hash_file(local, deadline).context("file " + path.string()));
-        files.push_back({path.generic_string(), source::landing_key(source.name, ds, path, hash.sha256), hash.sha256,
+        const source::FileHash hash =
+            PX_TRY(source::hash_file(local, deadline).context("file " + path.string()));
+        files.push_back({path.generic_string(),
+                         source::landing_key(source.name, ds, path, hash.sha256), hash.sha256,
                          hash.size_bytes, local});
     }
     if (files.empty()) {
@@ -53,17 +61,19 @@ Result<std::vector<InputFile>> outside_files(const Definition& definition, const
 
 }  // namespace
 
-Result<SourceInput> resolve_input(const Definition& definition, const SourceDefinition& source, const std::string& ds,
-                                  const std::vector<catalog::LandedFile>& published, bool from_landing,
-                                  const store::ObjectStore& landing, const std::filesystem::path& scratch,
-                                  const Deadline& deadline) {
+Result<SourceInput> resolve_input(const Definition& definition, const SourceDefinition& source,
+                                  const std::string& ds,
+                                  const std::vector<catalog::LandedFile>& published,
+                                  bool from_landing, const store::ObjectStore& landing,
+                                  const std::filesystem::path& scratch, const Deadline& deadline) {
     SourceInput input;
-    input.fingerprint_key = "source/" + source.name + (source.mode == SourceMode::Append ? "/" + ds : "");
+    input.fingerprint_key =
+        "source/" + source.name + (source.mode == SourceMode::Append ? "/" + ds : "");
     if (from_landing) {
         for (const catalog::LandedFile& file : published) {
             if (file.ds != ds) continue;
-            input.files.push_back(
-                {file.path, file.key, file.sha256, file.size_bytes, PX_TRY(landing.local_path(file.key))});
+            input.files.push_back({file.path, file.key, file.sha256, file.size_bytes,
+                                   PX_TRY(landing.local_path(file.key))});
         }
         input.nothing_new = input.files.empty();
     } else {
@@ -80,27 +90,33 @@ Result<SourceInput> resolve_input(const Definition& definition, const SourceDefi
                     by_path[file.path] = &file;
                 }
             }
-            std::erase_if(input.files, [&](const InputFile& file) { return elsewhere.contains(file.sha256); });
+            std::erase_if(input.files,
+                          [&](const InputFile& file) { return elsewhere.contains(file.sha256); });
             for (const InputFile& file : input.files) {
                 const auto earlier = by_path.find(file.path);
                 if (earlier == by_path.end() || source.kind == SourceKind::Sql) continue;
                 log::warning("source.file_changed",
-                             {{"source", source.name}, {"file", file.path}, {"ingested_as", earlier->second->ds},
-                              {"meaning", "its rows are added to this date's partition; use mode merge or snapshot to replace them"}});
+                             {{"source", source.name},
+                              {"file", file.path},
+                              {"ingested_as", earlier->second->ds},
+                              {"meaning",
+                               "its rows are added to this date's partition; use mode merge or "
+                               "snapshot to replace them"}});
             }
             input.nothing_new = input.files.empty() && !has_partition;
         }
     }
     Sha256 hash;
     hash.update(source_fingerprint(source));
-    for (const InputFile& file : input.files) hash.update(fmt::format("\n{} {}", file.sha256, file.path));
+    for (const InputFile& file : input.files)
+        hash.update(fmt::format("\n{} {}", file.sha256, file.path));
     input.fingerprint = to_hex(hash.finish()).substr(0, 32);
     return input;
 }
 
 Result<void> land_files(const SourceDefinition& source, const std::string& ds, SourceInput& input,
-                        store::ObjectStore& landing, const std::filesystem::path& scratch, const Deadline& deadline,
-                        Progress& progress) {
+                        store::ObjectStore& landing, const std::filesystem::path& scratch,
+                        const Deadline& deadline, Progress& progress) {
     source::LandOptions options;
     options.source = source.name;
     options.ds = ds;
@@ -111,9 +127,11 @@ Result<void> land_files(const SourceDefinition& source, const std::string& ds, S
             continue;
         }
         const std::vector<source::Landed> landed =
-            PX_TRY(source::land({}, {file.local}, options, landing, progress, deadline).context("file " + file.path));
+            PX_TRY(source::land({}, {file.local}, options, landing, progress, deadline)
+                       .context("file " + file.path));
         if (landed.size() != 1 || landed[0].sha256 != file.sha256) {
-            return fail(ErrorCode::Unavailable, fmt::format("{} changed while it was being landed", file.path),
+            return fail(ErrorCode::Unavailable,
+                        fmt::format("{} changed while it was being landed", file.path),
                         "Run again when its writer is done");
         }
         file.key = landed[0].key;

@@ -14,18 +14,21 @@ Result<std::string> rederive_text(const Definition& definition, const store::Obj
                                   const catalog::DocumentRow& document, const Deadline& deadline) {
     const SourceDefinition* source = definition.source(document.source);
     if (source == nullptr) {
-        return fail(ErrorCode::NotFound, fmt::format("the pipeline file has no source '{}'", document.source));
+        return fail(ErrorCode::NotFound,
+                    fmt::format("the pipeline file has no source '{}'", document.source));
     }
     const std::filesystem::path local = PX_TRY(landing.local_path(document.landed_key));
-    const source::FileHash hash = PX_TRY(source::hash_file(local, deadline).context("landed file " + document.landed_key));
+    const source::FileHash hash =
+        PX_TRY(source::hash_file(local, deadline).context("landed file " + document.landed_key));
     if (hash.sha256 != document.landed_sha256) {
         return fail(ErrorCode::Corrupt,
-                    fmt::format("the landed file {} has SHA-256 {}, not {}", document.landed_key, hash.sha256,
-                                document.landed_sha256),
+                    fmt::format("the landed file {} has SHA-256 {}, not {}", document.landed_key,
+                                hash.sha256, document.landed_sha256),
                     "It was changed after it was landed");
     }
     const contract::ColumnRule* text_rule = source->contract.with_role(contract::Role::Text);
-    if (text_rule == nullptr) return fail(ErrorCode::NotFound, fmt::format("source '{}' has no text", source->name));
+    if (text_rule == nullptr)
+        return fail(ErrorCode::NotFound, fmt::format("source '{}' has no text", source->name));
 
     std::vector<std::string> columns;
     std::vector<std::optional<std::string>> fields;
@@ -43,8 +46,11 @@ Result<std::string> rederive_text(const Definition& definition, const store::Obj
         options.csv = source->csv;
         const source::SourceFormat format = record_format(*source);
         source::FoundRecord record = PX_TRY(source::read_record_at(
-            local, format, options, {document.line, document.byte_start, document.byte_end}, deadline));
-        if (record.malformed) return fail(ErrorCode::Corrupt, "the record there is malformed: " + record.malformed->reason);
+            local, format, options, {document.line, document.byte_start, document.byte_end},
+            deadline));
+        if (record.malformed)
+            return fail(ErrorCode::Corrupt,
+                        "the record there is malformed: " + record.malformed->reason);
         columns = std::move(record.columns);
         fields = std::move(record.fields);
     }
@@ -55,7 +61,8 @@ Result<std::string> rederive_text(const Definition& definition, const store::Obj
     text_only.columns = {*text_rule};
     text_only.extra_columns = contract::ExtraColumns::Drop;
     text_only.null_values = source->contract.null_values;
-    contract::HeaderBinding binding = PX_TRY(contract::bind_header(text_only, columns, document.path));
+    contract::HeaderBinding binding =
+        PX_TRY(contract::bind_header(text_only, columns, document.path));
     const auto validator = PX_TRY(contract::Validator::create(text_only, std::move(binding)));
     columnar::RecordBatch batch(text_only.table_schema({}));
     std::vector<std::optional<std::string_view>> views;

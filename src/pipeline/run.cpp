@@ -45,8 +45,9 @@ class RunExecution {
   public:
     enum class Purpose { Run, Plan };
 
-    RunExecution(const RunServices& services, const Definition& definition, std::string ds, const Deadline& deadline,
-                 Purpose purpose, store::ObjectStore& target_store, std::filesystem::path scratch)
+    RunExecution(const RunServices& services, const Definition& definition, std::string ds,
+                 const Deadline& deadline, Purpose purpose, store::ObjectStore& target_store,
+                 std::filesystem::path scratch)
         : services_(services),
           definition_(definition),
           ds_(std::move(ds)),
@@ -58,7 +59,8 @@ class RunExecution {
 
     RunReport& report() { return report_; }
 
-    /// Looks at the outside and at the newest release: what has changed? Writes nothing but scratch files.
+    /// Looks at the outside and at the newest release: what has changed? Writes nothing but scratch
+    /// files.
     Result<void> look(catalog::Catalog* catalog, RunRequest::Input from) {
         PX_TRY(load_base(catalog));
         for (const SourceDefinition& source : definition_.sources) {
@@ -66,12 +68,13 @@ class RunExecution {
             state.source = &source;
             std::vector<catalog::LandedFile> published;
             if (catalog != nullptr) published = PX_TRY(catalog->published_files(source.name));
-            state.input = PX_TRY(resolve_input(definition_, source, ds_, published, from == RunRequest::Input::Landed,
-                                               services_.landing, target_.scratch_folder, deadline_)
+            state.input = PX_TRY(resolve_input(definition_, source, ds_, published,
+                                               from == RunRequest::Input::Landed, services_.landing,
+                                               target_.scratch_folder, deadline_)
                                      .context("source " + source.name));
             const auto known = base_fingerprints_.find(state.input.fingerprint_key);
-            state.changed = !state.input.nothing_new &&
-                            (known == base_fingerprints_.end() || known->second != state.input.fingerprint);
+            state.changed = !state.input.nothing_new && (known == base_fingerprints_.end() ||
+                                                         known->second != state.input.fingerprint);
             sources_.push_back(std::move(state));
         }
         return look_at_definition();
@@ -93,13 +96,13 @@ class RunExecution {
         for (SourceState& state : sources_) {
             if (!state.changed) continue;
             step("land." + state.source->name + ".begin");
-            PX_TRY(land_files(*state.source, ds_, state.input, services_.landing, target_.scratch_folder, deadline_,
-                              services_.progress)
+            PX_TRY(land_files(*state.source, ds_, state.input, services_.landing,
+                              target_.scratch_folder, deadline_, services_.progress)
                        .context("source " + state.source->name));
             std::vector<catalog::LandedFile> files;
             for (const InputFile& file : state.input.files) {
-                files.push_back({state.source->name, ds_, file.path, file.key, file.sha256, file.size_bytes,
-                                 services_.clock.now()});
+                files.push_back({state.source->name, ds_, file.path, file.key, file.sha256,
+                                 file.size_bytes, services_.clock.now()});
             }
             PX_TRY(catalog.record_landed(run, files));
             step("land." + state.source->name + ".end");
@@ -126,12 +129,16 @@ class RunExecution {
         if (!output) return false;
         boost::system::error_code code;
         const json::value value = json::parse(*output, code);
-        if (code || !value.is_object()) return fail(ErrorCode::Corrupt, "the output of task land can't be read");
+        if (code || !value.is_object())
+            return fail(ErrorCode::Corrupt, "the output of task land can't be read");
         const json::object& object = value.get_object();
-        text_changed_ = object.contains("text") && object.at("text").is_bool() && object.at("text").get_bool();
-        models_changed_ = object.contains("models") && object.at("models").is_bool() && object.at("models").get_bool();
+        text_changed_ =
+            object.contains("text") && object.at("text").is_bool() && object.at("text").get_bool();
+        models_changed_ = object.contains("models") && object.at("models").is_bool() &&
+                          object.at("models").get_bool();
         removed_sources_.clear();
-        if (const json::value* removed = object.if_contains("removed"); removed != nullptr && removed->is_array()) {
+        if (const json::value* removed = object.if_contains("removed");
+            removed != nullptr && removed->is_array()) {
             for (const json::value& name : removed->get_array()) {
                 if (name.is_string()) removed_sources_.emplace_back(name.get_string());
             }
@@ -140,9 +147,12 @@ class RunExecution {
         for (const SourceDefinition& source : definition_.sources) {
             SourceState state;
             state.source = &source;
-            if (const json::value* changed = object.if_contains("sources"); changed != nullptr && changed->is_array()) {
+            if (const json::value* changed = object.if_contains("sources");
+                changed != nullptr && changed->is_array()) {
                 for (const json::value& entry : changed->get_array()) {
-                    if (!entry.is_object() || entry.get_object().at("name").as_string() != source.name) continue;
+                    if (!entry.is_object() ||
+                        entry.get_object().at("name").as_string() != source.name)
+                        continue;
                     state.changed = true;
                     state.input.fingerprint_key = entry.get_object().at("key").as_string();
                     state.input.fingerprint = entry.get_object().at("fingerprint").as_string();
@@ -167,42 +177,50 @@ class RunExecution {
             if (state.changed) changed.push_back(&state);
         }
         std::vector<std::string> halted(changed.size());
-        PX_TRY(parallel_for(changed.size(), services_.thread_count, deadline_, [&](size_t i) -> Result<void> {
-            SourceState& state = *changed[i];
-            const std::string task = "stage." + state.source->name;
-            if (run != nullptr) {
-                const std::optional<std::string> output = PX_TRY(catalog->task_output(*run, task));
-                if (output) {
-                    boost::system::error_code code;
-                    const json::value value = json::parse(*output, code);
-                    if (code) return fail(ErrorCode::Corrupt, "the output of task " + task + " can't be read");
-                    state.staged = PX_TRY(stage_result_from_json(value));
-                    return {};
-                }
-            }
-            step(task + ".begin");
-            int attempt = 0;
-            if (run != nullptr) attempt = PX_TRY(catalog->begin_task(*run, task));
-            Result<StageResult> result = stage_source(*state.source, ds_, state.input.files, target_, deadline_,
-                                                      services_.progress, services_.step);
-            if (!result) {
-                const Error& error = result.error();
+        PX_TRY(parallel_for(
+            changed.size(), services_.thread_count, deadline_, [&](size_t i) -> Result<void> {
+                SourceState& state = *changed[i];
+                const std::string task = "stage." + state.source->name;
                 if (run != nullptr) {
-                    PX_TRY(catalog->finish_task(*run, task, attempt, "failed", error.to_string(), ""));
+                    const std::optional<std::string> output =
+                        PX_TRY(catalog->task_output(*run, task));
+                    if (output) {
+                        boost::system::error_code code;
+                        const json::value value = json::parse(*output, code);
+                        if (code)
+                            return fail(ErrorCode::Corrupt,
+                                        "the output of task " + task + " can't be read");
+                        state.staged = PX_TRY(stage_result_from_json(value));
+                        return {};
+                    }
                 }
-                if (error.code == ErrorCode::ContractViolated || error.code == ErrorCode::Corrupt) {
-                    halted[i] = error.to_string();
-                    return {};
+                step(task + ".begin");
+                int attempt = 0;
+                if (run != nullptr) attempt = PX_TRY(catalog->begin_task(*run, task));
+                Result<StageResult> result =
+                    stage_source(*state.source, ds_, state.input.files, target_, deadline_,
+                                 services_.progress, services_.step);
+                if (!result) {
+                    const Error& error = result.error();
+                    if (run != nullptr) {
+                        PX_TRY(catalog->finish_task(*run, task, attempt, "failed",
+                                                    error.to_string(), ""));
+                    }
+                    if (error.code == ErrorCode::ContractViolated ||
+                        error.code == ErrorCode::Corrupt) {
+                        halted[i] = error.to_string();
+                        return {};
+                    }
+                    return std::move(result).error();
                 }
-                return std::move(result).error();
-            }
-            state.staged = std::move(*result);
-            if (run != nullptr) {
-                PX_TRY(catalog->finish_task(*run, task, attempt, "done", "", json::serialize(to_json(state.staged))));
-            }
-            step(task + ".end");
-            return {};
-        }));
+                state.staged = std::move(*result);
+                if (run != nullptr) {
+                    PX_TRY(catalog->finish_task(*run, task, attempt, "done", "",
+                                                json::serialize(to_json(state.staged))));
+                }
+                step(task + ".end");
+                return {};
+            }));
         for (const std::string& reason : halted) {
             if (!reason.empty()) report_.reasons.push_back(reason);
         }
@@ -217,8 +235,10 @@ class RunExecution {
         const size_t stream_count = purpose_ == Purpose::Plan ? 1 : 3;
         return parallel_for(stream_count, std::max<size_t>(services_.thread_count, 1), deadline_,
                             [&](size_t i) -> Result<void> {
-                                if (i == 0) return text_stream(catalog, run).context("stream vectors");
-                                if (i == 1) return model_stream(catalog, run).context("stream lake");
+                                if (i == 0)
+                                    return text_stream(catalog, run).context("stream vectors");
+                                if (i == 1)
+                                    return model_stream(catalog, run).context("stream lake");
                                 return metadata_stream(catalog, run).context("stream metadata");
                             });
     }
@@ -233,7 +253,8 @@ class RunExecution {
         publication.release.index_manifest = manifest_.value;
         publication.release.published_at = services_.clock.now();
         if (base_) publication.release.table_versions = base_->table_versions;
-        for (const std::string& removed : removed_sources_) publication.release.table_versions.erase(removed);
+        for (const std::string& removed : removed_sources_)
+            publication.release.table_versions.erase(removed);
         for (const TableChange& change : table_changes()) {
             const lake::TableVersion version =
                 PX_TRY(commit(change, run).context("table " + change.table));
@@ -242,8 +263,10 @@ class RunExecution {
             step("publish.commit." + change.table);
         }
         // Vectors that a killed attempt committed already belong to this release too.
-        if (const std::optional<lake::Snapshot> vectors = PX_TRY(newest(std::string(kEmbeddingsTable)))) {
-            publication.release.table_versions[std::string(kEmbeddingsTable)] = vectors->version.value;
+        if (const std::optional<lake::Snapshot> vectors =
+                PX_TRY(newest(std::string(kEmbeddingsTable)))) {
+            publication.release.table_versions[std::string(kEmbeddingsTable)] =
+                vectors->version.value;
         }
         const auto view = PX_TRY(services_.vectors.open(manifest_));
         publication.release.chunks = static_cast<int64_t>(view->point_count());
@@ -284,8 +307,8 @@ class RunExecution {
         return lake::DeltaTable(services_.lake, name, services_.clock);
     }
 
-    Result<void> finish_task(catalog::Catalog& catalog, const catalog::RunId& run, const std::string& task,
-                             const std::string& output) {
+    Result<void> finish_task(catalog::Catalog& catalog, const catalog::RunId& run,
+                             const std::string& task, const std::string& output) {
         const int attempt = PX_TRY(catalog.begin_task(run, task));
         return catalog.finish_task(run, task, attempt, "done", "", output);
     }
@@ -301,13 +324,17 @@ class RunExecution {
         if (has_text) {
             encoder_ = PX_TRY(services_.encoder());
             text_fingerprint_ = text_fingerprint(definition_, encoder_->model_id());
-            text_changed_ = base_fingerprints_.contains("text") && base_fingerprints_.at("text") != text_fingerprint_;
+            text_changed_ = base_fingerprints_.contains("text") &&
+                            base_fingerprints_.at("text") != text_fingerprint_;
         }
         Sha256 models;
-        for (const ModelDefinition& model : definition_.models) models.update(model.name + "\n" + model.sql + "\n");
-        models_fingerprint_ = definition_.models.empty() ? "" : to_hex(models.finish()).substr(0, 32);
+        for (const ModelDefinition& model : definition_.models)
+            models.update(model.name + "\n" + model.sql + "\n");
+        models_fingerprint_ =
+            definition_.models.empty() ? "" : to_hex(models.finish()).substr(0, 32);
         const auto known = base_fingerprints_.find("models");
-        models_changed_ = (known == base_fingerprints_.end() ? "" : known->second) != models_fingerprint_;
+        models_changed_ =
+            (known == base_fingerprints_.end() ? "" : known->second) != models_fingerprint_;
         std::set<std::string> gone;
         for (const auto& [key, value] : base_fingerprints_) {
             if (!key.starts_with("source/")) continue;
@@ -344,7 +371,8 @@ class RunExecution {
     Result<std::optional<lake::Snapshot>> newest(const std::string& name) const {
         Result<std::optional<lake::Snapshot>> snapshot = table(name).snapshot();
         // A plan before the first run: there is no lake yet, and a plan does not make one.
-        if (!snapshot && purpose_ == Purpose::Plan && snapshot.error().code == ErrorCode::NotFound) return std::nullopt;
+        if (!snapshot && purpose_ == Purpose::Plan && snapshot.error().code == ErrorCode::NotFound)
+            return std::nullopt;
         return snapshot;
     }
     Result<std::optional<lake::Snapshot>> released(const std::string& name) const {
@@ -367,18 +395,22 @@ class RunExecution {
             input.source = source.name;
             input.accepted = state.staged.accepted;
             input.rejected = state.staged.rejected;
-            if (base && source.mode == SourceMode::Snapshot) input.previous_rows = base->row_count();
+            if (base && source.mode == SourceMode::Snapshot)
+                input.previous_rows = base->row_count();
             const contract::GateDecision decision = contract::decide(source.contract, input);
-            for (const std::string& reason : decision.reasons) report_.reasons.push_back(with_samples(reason, state));
+            for (const std::string& reason : decision.reasons)
+                report_.reasons.push_back(with_samples(reason, state));
             if (base) {
                 for (const columnar::Field& field : state.staged.rows.schema.fields) {
                     const auto at = base->schema.index_of(field.name);
                     if (at && !(base->schema.fields[*at].type == field.type)) {
-                        report_.reasons.push_back(fmt::format(
-                            "source {}: column '{}' is {} in the lake and {} in the contract; a table keeps its types: "
-                            "name the column anew, or give the source another name",
-                            source.name, field.name, columnar::delta_type_name(base->schema.fields[*at].type),
-                            columnar::delta_type_name(field.type)));
+                        report_.reasons.push_back(
+                            fmt::format("source {}: column '{}' is {} in the lake and {} in the "
+                                        "contract; a table keeps its types: "
+                                        "name the column anew, or give the source another name",
+                                        source.name, field.name,
+                                        columnar::delta_type_name(base->schema.fields[*at].type),
+                                        columnar::delta_type_name(field.type)));
                     }
                 }
             }
@@ -386,29 +418,33 @@ class RunExecution {
             const auto session = PX_TRY(services_.engine.open_session());
             for (const SourceState& other : sources_) {
                 if (other.staged.rows.table.empty()) continue;
-                PX_TRY(session->add_table(PX_TRY(staged_source(other.source->name, other.source->name,
-                                                               other.staged.rows.schema, other.staged.rows.files,
-                                                               target_.store))));
+                PX_TRY(session->add_table(PX_TRY(
+                    staged_source(other.source->name, other.source->name, other.staged.rows.schema,
+                                  other.staged.rows.files, target_.store))));
             }
-            PX_TRY(session->add_table(PX_TRY(staged_source("staged", source.name, state.staged.rows.schema,
-                                                           state.staged.rows.files, target_.store))));
+            PX_TRY(session->add_table(
+                PX_TRY(staged_source("staged", source.name, state.staged.rows.schema,
+                                     state.staged.rows.files, target_.store))));
             for (const contract::TableCheck& check : source.contract.checks) {
                 engine::QueryLimits limits;
                 limits.rows = 1;
-                const engine::QueryResult result = PX_TRY(
-                    session->query(check.sql, {}, limits, deadline_)
-                        .context(fmt::format("contract {}, check '{}'", source.contract.name, check.name)));
+                const engine::QueryResult result =
+                    PX_TRY(session->query(check.sql, {}, limits, deadline_)
+                               .context(fmt::format("contract {}, check '{}'", source.contract.name,
+                                                    check.name)));
                 catalog::CheckResult outcome;
                 if (run != nullptr) outcome.run = *run;
                 outcome.source = source.name;
                 outcome.check = check.name;
                 outcome.expected = check.expect;
-                outcome.actual = result.rows.empty() || result.rows[0].empty() ? "no row"
-                                                                               : result.rows[0][0].value_or("NULL");
+                outcome.actual = result.rows.empty() || result.rows[0].empty()
+                                     ? "no row"
+                                     : result.rows[0][0].value_or("NULL");
                 outcome.passed = outcome.actual == outcome.expected;
                 if (!outcome.passed) {
-                    report_.reasons.push_back(fmt::format("source {}: check '{}' gave {}, expected {} ({})", source.name,
-                                                          check.name, outcome.actual, outcome.expected, check.sql));
+                    report_.reasons.push_back(
+                        fmt::format("source {}: check '{}' gave {}, expected {} ({})", source.name,
+                                    check.name, outcome.actual, outcome.expected, check.sql));
                 }
                 checks.push_back(std::move(outcome));
             }
@@ -446,11 +482,13 @@ class RunExecution {
             change.schema = state.staged.rows.schema;
             change.replaces_all = state.source->mode == SourceMode::Snapshot;
             change.partitions[ds_] = state.staged.rows.files;
-            if (state.source->mode == SourceMode::Merge) PX_TRY(merge(*state.source, state.staged, change));
+            if (state.source->mode == SourceMode::Merge)
+                PX_TRY(merge(*state.source, state.staged, change));
             row_changes_.push_back(change);
             text_changes_.push_back(std::move(change));
         }
-        for (const std::string& removed : removed_sources_) text_changes_.push_back({removed, true, {}, {}});
+        for (const std::string& removed : removed_sources_)
+            text_changes_.push_back({removed, true, {}, {}});
         if (text_changed_) {
             // Another model or another way to chunk: every text is looked at again.
             for (const SourceState& state : sources_) {
@@ -460,9 +498,11 @@ class RunExecution {
                 if (!base) continue;
                 SourceChange whole{state.source->name, true, {}, base->schema};
                 for (const lake::Add& add : base->files) {
-                    whole.partitions[add.partition_values.at("ds").value_or("")].push_back({add, 0});
+                    whole.partitions[add.partition_values.at("ds").value_or("")].push_back(
+                        {add, 0});
                 }
-                const auto already = std::ranges::find(text_changes_, whole.source, &SourceChange::source);
+                const auto already =
+                    std::ranges::find(text_changes_, whole.source, &SourceChange::source);
                 if (already == text_changes_.end()) {
                     text_changes_.push_back(std::move(whole));
                 } else {
@@ -475,20 +515,23 @@ class RunExecution {
     }
 
     /// Upsert: partitions that hold a key of the staged rows are rewritten without it.
-    Result<void> merge(const SourceDefinition& source, const StageResult& staged, SourceChange& change) {
+    Result<void> merge(const SourceDefinition& source, const StageResult& staged,
+                       SourceChange& change) {
         const std::optional<lake::Snapshot> base = PX_TRY(newest(source.name));
         if (!base) return {};
         const std::string key = sql_name(source.contract.with_role(contract::Role::Id)->name);
         const auto session = PX_TRY(services_.engine.open_session());
         PX_TRY(session->add_table(PX_TRY(table_source(source.name, *base, services_.lake))));
-        PX_TRY(session->add_table(
-            PX_TRY(staged_source("staged", source.name, staged.rows.schema, staged.rows.files, target_.store))));
-        const std::string matched =
-            fmt::format("SELECT DISTINCT ds FROM {} WHERE ds = '{}' OR {} IN (SELECT {} FROM staged) ORDER BY ds",
-                        sql_name(source.name), ds_, key, key);
+        PX_TRY(session->add_table(PX_TRY(staged_source("staged", source.name, staged.rows.schema,
+                                                       staged.rows.files, target_.store))));
+        const std::string matched = fmt::format(
+            "SELECT DISTINCT ds FROM {} WHERE ds = '{}' OR {} IN (SELECT {} FROM staged) ORDER BY "
+            "ds",
+            sql_name(source.name), ds_, key, key);
         engine::QueryLimits limits;
         limits.rows = 1'000'000;
-        const engine::QueryResult partitions = PX_TRY(session->query(matched, {}, limits, deadline_));
+        const engine::QueryResult partitions =
+            PX_TRY(session->query(matched, {}, limits, deadline_));
         std::string columns;
         for (const columnar::Field& field : base->schema.fields) {
             if (field.name == "ds") continue;
@@ -497,14 +540,16 @@ class RunExecution {
         for (const auto& row : partitions.rows) {
             const std::string ds = row[0].value_or("");
             const std::string sql = fmt::format(
-                "SELECT {} FROM {} WHERE ds = '{}' AND ({} IS NULL OR {} NOT IN (SELECT {} FROM staged WHERE {} IS NOT NULL))",
+                "SELECT {} FROM {} WHERE ds = '{}' AND ({} IS NULL OR {} NOT IN (SELECT {} FROM "
+                "staged WHERE {} IS NOT NULL))",
                 columns, sql_name(source.name), ds, key, key, key, key);
-            const std::filesystem::path path = target_.scratch_folder / fmt::format("merge-{}-{}.parquet", source.name, ds);
+            const std::filesystem::path path =
+                target_.scratch_folder / fmt::format("merge-{}-{}.parquet", source.name, ds);
             const auto [schema, info] = PX_TRY(session->copy_to_parquet(sql, path, deadline_));
             std::vector<StagedFile>& files = change.partitions[ds];
             if (info.row_count > 0) {
-                files.push_back(PX_TRY(
-                    store_part(target_, source.name, {{"ds", ds}}, schema, info, path, services_.clock)));
+                files.push_back(PX_TRY(store_part(target_, source.name, {{"ds", ds}}, schema, info,
+                                                  path, services_.clock)));
             } else {
                 std::error_code ignored;
                 std::filesystem::remove(path, ignored);
@@ -520,36 +565,42 @@ class RunExecution {
     // ---- the streams ---------------------------------------------------------------------------
 
     TextServices text_services() const {
-        return {definition_, services_.engine,   services_.lake, target_, services_.clock, services_.progress,
-                services_.step, services_.thread_count};
+        return {definition_,     services_.engine,   services_.lake, target_,
+                services_.clock, services_.progress, services_.step, services_.thread_count};
     }
 
     Result<void> text_stream(catalog::Catalog* catalog, const catalog::RunId* run) {
         std::optional<index::ManifestId> base_manifest;
-        if (base_ && !base_->index_manifest.empty()) base_manifest = index::ManifestId{base_->index_manifest};
+        if (base_ && !base_->index_manifest.empty())
+            base_manifest = index::ManifestId{base_->index_manifest};
         if (text_changes_.empty() && base_manifest) {
             manifest_ = *base_manifest;
             return {};
         }
         step("chunk.begin");
         const TextServices services = text_services();
-        delta_ = PX_TRY(prepare_chunks(services, text_changes_, PX_TRY(released(std::string(kChunksTable))), deadline_));
+        delta_ = PX_TRY(prepare_chunks(services, text_changes_,
+                                       PX_TRY(released(std::string(kChunksTable))), deadline_));
         report_.chunks_deleted = static_cast<int64_t>(delta_.removed.size());
         const int64_t touched = delta_.kept + static_cast<int64_t>(delta_.added.size());
         step("chunk.end");
         if (encoder_ != nullptr) {
-            const std::optional<lake::Snapshot> vectors = PX_TRY(newest(std::string(kEmbeddingsTable)));
-            const VectorPlan plan = PX_TRY(plan_vectors(services, delta_, vectors, encoder_->model_id(), deadline_));
+            const std::optional<lake::Snapshot> vectors =
+                PX_TRY(newest(std::string(kEmbeddingsTable)));
+            const VectorPlan plan =
+                PX_TRY(plan_vectors(services, delta_, vectors, encoder_->model_id(), deadline_));
             report_.chunks_embedded = static_cast<int64_t>(plan.missing.size());
             report_.chunks_reused = touched - report_.chunks_embedded;
             if (purpose_ == Purpose::Plan) return {};
             step("embed.begin");
-            embeddings_ = PX_TRY(fill_vectors(services, delta_, plan, vectors, *encoder_, deadline_));
+            embeddings_ =
+                PX_TRY(fill_vectors(services, delta_, plan, vectors, *encoder_, deadline_));
             step("embed.end");
         }
         if (purpose_ == Purpose::Plan) return {};
         step("index.begin");
-        manifest_ = PX_TRY(services_.vectors.apply(base_manifest, delta_.removed, std::move(delta_.added), deadline_));
+        manifest_ = PX_TRY(services_.vectors.apply(base_manifest, delta_.removed,
+                                                   std::move(delta_.added), deadline_));
         step("index.end");
         return finish_task(*catalog, *run, "vectors",
                            json::serialize(json::object{{"embedded", report_.chunks_embedded},
@@ -567,24 +618,27 @@ class RunExecution {
                 const std::optional<lake::Snapshot> base = PX_TRY(newest(name));
                 const auto change = std::ranges::find(row_changes_, name, &SourceChange::source);
                 if (change != row_changes_.end()) {
-                    PX_TRY(session->add_table(PX_TRY(table_after(base, *change, services_.lake, target_.store))));
+                    PX_TRY(session->add_table(
+                        PX_TRY(table_after(base, *change, services_.lake, target_.store))));
                 } else if (base) {
                     PX_TRY(session->add_table(PX_TRY(table_source(name, *base, services_.lake))));
                 }
             }
             for (const ModelDefinition& model : definition_.models) {
-                const std::filesystem::path path = target_.scratch_folder / ("model-" + model.name + ".parquet");
+                const std::filesystem::path path =
+                    target_.scratch_folder / ("model-" + model.name + ".parquet");
                 const auto [schema, info] =
-                    PX_TRY(session->copy_to_parquet(model.sql, path, deadline_).context("model " + model.name));
+                    PX_TRY(session->copy_to_parquet(model.sql, path, deadline_)
+                               .context("model " + model.name));
                 TableChange change;
                 change.table = model.name;
                 change.schema = schema;
-                change.files.push_back(
-                    PX_TRY(store_part(target_, model.name, {}, schema, info, path, services_.clock)));
+                change.files.push_back(PX_TRY(
+                    store_part(target_, model.name, {}, schema, info, path, services_.clock)));
                 change.replaces = [](const lake::Add&) { return true; };
                 change.overwrites.emplace();
-                PX_TRY(session->add_table(
-                    PX_TRY(staged_source(model.name, model.name, schema, change.files, target_.store))));
+                PX_TRY(session->add_table(PX_TRY(
+                    staged_source(model.name, model.name, schema, change.files, target_.store))));
                 model_changes_.push_back(std::move(change));
                 step("models." + model.name);
             }
@@ -597,7 +651,8 @@ class RunExecution {
         std::map<std::string, catalog::LandedFile> landed;
         for (const SourceState& state : sources_) {
             for (const InputFile& file : state.input.files) {
-                landed[file.key] = {state.source->name, ds_, file.path, file.key, file.sha256, file.size_bytes, 0};
+                landed[file.key] = {state.source->name, ds_, file.path, file.key, file.sha256,
+                                    file.size_bytes,    0};
             }
             if (!state.source->has_text()) continue;
             for (catalog::LandedFile& file : PX_TRY(catalog->published_files(state.source->name))) {
@@ -649,7 +704,8 @@ class RunExecution {
             quarantine.schema = state.staged.quarantine.schema;
             quarantine.files.insert(quarantine.files.end(), state.staged.quarantine.files.begin(),
                                     state.staged.quarantine.files.end());
-            replaced.emplace(state.source->name, state.source->mode == SourceMode::Snapshot ? "" : ds_);
+            replaced.emplace(state.source->name,
+                             state.source->mode == SourceMode::Snapshot ? "" : ds_);
         }
         if (!replaced.empty()) {
             quarantine.partition_columns = {"source", "ds"};
@@ -675,7 +731,8 @@ class RunExecution {
             chunks.replaces = [replaced_parts = delta_.replaced](const lake::Add& add) {
                 return std::ranges::any_of(replaced_parts, [&](const auto& part) {
                     return add.partition_values.at("source").value_or("") == part.first &&
-                           (!part.second || *part.second == add.partition_values.at("ds").value_or(""));
+                           (!part.second ||
+                            *part.second == add.partition_values.at("ds").value_or(""));
                 });
             };
             chunks.overwrites.emplace();
@@ -702,7 +759,8 @@ class RunExecution {
         if (base) {
             for (const lake::Add& add : base->files) {
                 live.insert(add.path);
-                if (change.replaces(add) && !wanted.contains(add.path)) commit.remove.push_back(add.path);
+                if (change.replaces(add) && !wanted.contains(add.path))
+                    commit.remove.push_back(add.path);
             }
         }
         for (const StagedFile& file : change.files) {
@@ -720,7 +778,8 @@ class RunExecution {
             if (commit.add.empty() && commit.remove.empty() && !commit.schema) return base->version;
         }
         commit.overwrites = change.overwrites;
-        commit.app_id = fmt::format("px-{}-{}", definition_.name, ds_);  // run numbers count per date
+        commit.app_id =
+            fmt::format("px-{}-{}", definition_.name, ds_);  // run numbers count per date
         commit.app_version = PX_TRY(run_sequence(run.id));
         commit.info.operation = base ? "WRITE" : "CREATE TABLE AS SELECT";
         commit.info.run_id = run.id.value;
@@ -731,7 +790,8 @@ class RunExecution {
         const size_t dash = id.value.rfind('-');
         int64_t sequence = 0;
         for (size_t i = dash + 1; i < id.value.size(); ++i) {
-            if (id.value[i] < '0' || id.value[i] > '9') return fail(ErrorCode::Internal, "bad run id " + id.value);
+            if (id.value[i] < '0' || id.value[i] > '9')
+                return fail(ErrorCode::Internal, "bad run id " + id.value);
             sequence = sequence * 10 + (id.value[i] - '0');
         }
         return sequence;
@@ -769,7 +829,8 @@ class Scratch {
         std::error_code code;
         std::filesystem::remove_all(path, code);
         std::filesystem::create_directories(path, code);
-        if (code) return fail_errno(code.value(), "cannot create the scratch folder " + path.string());
+        if (code)
+            return fail_errno(code.value(), "cannot create the scratch folder " + path.string());
         return Scratch(path);
     }
     Scratch(Scratch&& other) noexcept : path_(std::exchange(other.path_, {})) {}
@@ -788,13 +849,16 @@ class Scratch {
 void log_report(const RunReport& report) {
     for (const SourceReport& source : report.sources) {
         if (source.unchanged) continue;
-        log::info("stage.done", {{"source", source.name}, {"files", source.files}, {"accepted", source.accepted},
+        log::info("stage.done", {{"source", source.name},
+                                 {"files", source.files},
+                                 {"accepted", source.accepted},
                                  {"quarantined", source.rejected}});
     }
 }
 
 /// From staged to published, for a run that has landed.
-Result<RunReport> carry_through(RunExecution& execution, catalog::Catalog& catalog, const catalog::Run& run) {
+Result<RunReport> carry_through(RunExecution& execution, catalog::Catalog& catalog,
+                                const catalog::Run& run) {
     const auto finish = [&](catalog::RunState state, const std::string& message) {
         execution.fill_source_reports();
         return catalog.finish_run(run.id, state, message, report_json(execution.report()));
@@ -804,41 +868,50 @@ Result<RunReport> carry_through(RunExecution& execution, catalog::Catalog& catal
     if (before && execution.halted()) {
         execution.report().result = RunResult::Halted;
         std::string message;
-        for (const std::string& reason : execution.report().reasons) message += (message.empty() ? "" : "\n") + reason;
+        for (const std::string& reason : execution.report().reasons)
+            message += (message.empty() ? "" : "\n") + reason;
         PX_TRY(finish(catalog::RunState::Halted, message));
         return execution.report();
     }
     if (before) before = execution.streams(&catalog, &run.id);
     if (!before) {
-        // A cancelled run goes on at the next call; a failed one begins anew, and finds its staged files again.
+        // A cancelled run goes on at the next call; a failed one begins anew, and finds its staged
+        // files again.
         if (before.error().code != ErrorCode::Cancelled) {
-            const Result<void> noted = finish(catalog::RunState::Failed, before.error().to_string());
-            if (!noted) log::warning("run.state_not_recorded", {{"run", run.id.value}, {"error", noted.error().to_string()}});
+            const Result<void> noted =
+                finish(catalog::RunState::Failed, before.error().to_string());
+            if (!noted)
+                log::warning("run.state_not_recorded",
+                             {{"run", run.id.value}, {"error", noted.error().to_string()}});
         }
         return std::move(before).error().with("run " + run.id.value);
     }
     execution.fill_source_reports();
     log_report(execution.report());
     PX_TRY(execution.publish(catalog, run)
-               .context(fmt::format("run {}; publishing began, the next `px run` finishes it", run.id.value)));
+               .context(fmt::format("run {}; publishing began, the next `px run` finishes it",
+                                    run.id.value)));
     return execution.report();
 }
 
 }  // namespace
 
-Result<RunReport> run(const RunServices& services, const RunRequest& request, const Deadline& deadline) {
+Result<RunReport> run(const RunServices& services, const RunRequest& request,
+                      const Deadline& deadline) {
     const auto started = std::chrono::steady_clock::now();
     const RunLock lock = PX_TRY(RunLock::acquire(services.work_folder));
     const Scratch scratch = PX_TRY(Scratch::create(services.work_folder / "scratch"));
     PX_TRY(parse_date(request.ds).context("the logical date (--ds)"));
     const auto done = [&](RunReport report) {
-        report.elapsed_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+        report.elapsed_s =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
         return report;
     };
 
     // Nothing is written before something is known to have changed.
     std::unique_ptr<catalog::Catalog> catalog;
-    Result<std::unique_ptr<catalog::Catalog>> existing = services.open_catalog(catalog::OpenMode::ReadOnly);
+    Result<std::unique_ptr<catalog::Catalog>> existing =
+        services.open_catalog(catalog::OpenMode::ReadOnly);
     if (existing) {
         catalog = std::move(*existing);
     } else if (existing.error().code != ErrorCode::NotFound) {
@@ -848,18 +921,22 @@ Result<RunReport> run(const RunServices& services, const RunRequest& request, co
     std::optional<RunReport> resumed_same_ds;
     if (catalog) {
         std::vector<catalog::Run> unfinished = PX_TRY(catalog->unfinished_runs());
-        if (!unfinished.empty()) catalog = PX_TRY(services.open_catalog(catalog::OpenMode::ReadWrite));
+        if (!unfinished.empty())
+            catalog = PX_TRY(services.open_catalog(catalog::OpenMode::ReadWrite));
         for (const catalog::Run& old : unfinished) {
             if (request.restart) {
-                PX_TRY(catalog->finish_run(old.id, catalog::RunState::Failed, "given up by --restart", ""));
+                PX_TRY(catalog->finish_run(old.id, catalog::RunState::Failed,
+                                           "given up by --restart", ""));
                 continue;
             }
             log::info("run.resume", {{"run", old.id.value}, {"ds", old.ds}});
-            Definition definition = PX_TRY(services.parse(old.pipeline_text).context("pipeline file of run " + old.id.value));
-            RunExecution execution(services, definition, old.ds, deadline, RunExecution::Purpose::Run, services.lake,
-                                   scratch.path());
+            Definition definition = PX_TRY(
+                services.parse(old.pipeline_text).context("pipeline file of run " + old.id.value));
+            RunExecution execution(services, definition, old.ds, deadline,
+                                   RunExecution::Purpose::Run, services.lake, scratch.path());
             if (!PX_TRY(execution.take_up(*catalog, old.id))) {
-                PX_TRY(catalog->finish_run(old.id, catalog::RunState::Failed, "interrupted before everything was landed", ""));
+                PX_TRY(catalog->finish_run(old.id, catalog::RunState::Failed,
+                                           "interrupted before everything was landed", ""));
                 continue;
             }
             RunReport report = PX_TRY(carry_through(execution, *catalog, old));
@@ -867,8 +944,8 @@ Result<RunReport> run(const RunServices& services, const RunRequest& request, co
         }
     }
 
-    RunExecution execution(services, services.definition, request.ds, deadline, RunExecution::Purpose::Run, services.lake,
-                           scratch.path());
+    RunExecution execution(services, services.definition, request.ds, deadline,
+                           RunExecution::Purpose::Run, services.lake, scratch.path());
     Result<void> looked = execution.look(catalog.get(), request.input);
     if (looked && !execution.anything_changed()) {
         if (resumed_same_ds) return done(std::move(*resumed_same_ds));
@@ -877,16 +954,19 @@ Result<RunReport> run(const RunServices& services, const RunRequest& request, co
     }
     PX_TRY(services.ensure_containers());
     catalog = PX_TRY(services.open_catalog(catalog::OpenMode::ReadWrite));
-    const catalog::Run begun = PX_TRY(catalog->begin_run(request.ds, services.definition.text,
-                                                         looked ? execution.input_fingerprint() : std::string()));
+    const catalog::Run begun =
+        PX_TRY(catalog->begin_run(request.ds, services.definition.text,
+                                  looked ? execution.input_fingerprint() : std::string()));
     if (services.step) services.step("run.begun");
     if (looked) looked = execution.land(*catalog, begun.id);
     if (!looked) {
         const Error& error = looked.error();
-        const bool halt = error.code == ErrorCode::ContractViolated || error.code == ErrorCode::Corrupt;
+        const bool halt =
+            error.code == ErrorCode::ContractViolated || error.code == ErrorCode::Corrupt;
         if (error.code != ErrorCode::Cancelled) {
             const Result<void> noted = catalog->finish_run(
-                begun.id, halt ? catalog::RunState::Halted : catalog::RunState::Failed, error.to_string(), "");
+                begun.id, halt ? catalog::RunState::Halted : catalog::RunState::Failed,
+                error.to_string(), "");
             if (!noted) log::warning("run.state_not_recorded", {{"run", begun.id.value}});
         }
         if (!halt) return std::move(looked).error().with("run " + begun.id.value);
@@ -898,21 +978,23 @@ Result<RunReport> run(const RunServices& services, const RunRequest& request, co
     return done(PX_TRY(carry_through(execution, *catalog, begun)));
 }
 
-Result<RunReport> plan(const RunServices& services, const RunRequest& request, const Deadline& deadline) {
+Result<RunReport> plan(const RunServices& services, const RunRequest& request,
+                       const Deadline& deadline) {
     PX_TRY(parse_date(request.ds).context("the logical date (--ds)"));
     const Scratch scratch =
         PX_TRY(Scratch::create(services.work_folder / fmt::format("plan-{}", ::getpid())));
     store::LocalObjectStore target(scratch.path() / "lake", "scratch");
     PX_TRY(target.ensure_container());
     std::unique_ptr<catalog::Catalog> catalog;
-    Result<std::unique_ptr<catalog::Catalog>> existing = services.open_catalog(catalog::OpenMode::ReadOnly);
+    Result<std::unique_ptr<catalog::Catalog>> existing =
+        services.open_catalog(catalog::OpenMode::ReadOnly);
     if (existing) {
         catalog = std::move(*existing);
     } else if (existing.error().code != ErrorCode::NotFound) {
         return std::move(existing).error();
     }
-    RunExecution execution(services, services.definition, request.ds, deadline, RunExecution::Purpose::Plan, target,
-                           scratch.path());
+    RunExecution execution(services, services.definition, request.ds, deadline,
+                           RunExecution::Purpose::Plan, target, scratch.path());
     PX_TRY(execution.look(catalog.get(), request.input));
     RunReport& report = execution.report();
     if (execution.anything_changed()) {

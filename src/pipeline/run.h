@@ -1,6 +1,6 @@
-// Run: the stage graph executed for one logical date, from the outside world to a published release. Rank 4.
-// The only code that calls one stage after another. One run at a time holds the lock of a pipeline; it first finishes
-// what an earlier, killed run left.
+// Run: the stage graph executed for one logical date, from the outside world to a published
+// release. Rank 4. The only code that calls one stage after another. One run at a time holds the
+// lock of a pipeline; it first finishes what an earlier, killed run left.
 #pragma once
 
 #include <cstdint>
@@ -46,7 +46,8 @@ struct RunServices {
 
 struct RunRequest {
     std::string ds;
-    /// Outside: look at the sources. Landed: use the files the ds was last made from (quarantine replay).
+    /// Outside: look at the sources. Landed: use the files the ds was last made from (quarantine
+    /// replay).
     enum class Input { Outside, Landed } input = Input::Outside;
     /// Gives up an unfinished run instead of finishing it.
     bool restart = false;
@@ -63,33 +64,38 @@ struct SourceReport {
 
 struct RunReport {
     RunResult result = RunResult::Unchanged;
-    std::string run_id;   ///< empty when nothing was begun
+    std::string run_id;  ///< empty when nothing was begun
     std::string ds;
     int64_t release = 0;  ///< 0: none
     bool resumed = false;
     std::vector<SourceReport> sources;
     std::vector<std::string> tables;  ///< "reports 3", written tables with their version
-    int64_t chunks_embedded = 0;  ///< distinct texts that had no vector
-    int64_t chunks_reused = 0;    ///< chunks of the changed partitions kept, or added with a known vector
+    int64_t chunks_embedded = 0;      ///< distinct texts that had no vector
+    int64_t chunks_reused =
+        0;  ///< chunks of the changed partitions kept, or added with a known vector
     int64_t chunks_deleted = 0;
-    int64_t chunks_total = 0;     ///< in the release
+    int64_t chunks_total = 0;  ///< in the release
     int64_t documents = 0;
     std::vector<std::string> reasons;  ///< of a halt
     double elapsed_s = 0;
 };
 std::string report_json(const RunReport& report);
 
-/// Executes the graph. A halt by the gate is a report, not an error. Errors leave the old release served; those after
-/// publishing began leave the run unfinished, and the next call finishes it.
-Result<RunReport> run(const RunServices& services, const RunRequest& request, const Deadline& deadline);
+/// Executes the graph. A halt by the gate is a report, not an error. Errors leave the old release
+/// served; those after publishing began leave the run unfinished, and the next call finishes it.
+Result<RunReport> run(const RunServices& services, const RunRequest& request,
+                      const Deadline& deadline);
 
-/// What run() would do now, computed by the same code in a scratch folder: nothing outside work_folder is written.
-Result<RunReport> plan(const RunServices& services, const RunRequest& request, const Deadline& deadline);
+/// What run() would do now, computed by the same code in a scratch folder: nothing outside
+/// work_folder is written.
+Result<RunReport> plan(const RunServices& services, const RunRequest& request,
+                       const Deadline& deadline);
 
 /// The stage graph of a pipeline as data: {tasks: [{name, stage, source, depends_on}], …}.
 std::string graph_json(const Definition& definition);
 
-/// Re-derives a document's text from the landed bytes, for citations. definition: of the run that brought the document.
+/// Re-derives a document's text from the landed bytes, for citations. definition: of the run that
+/// brought the document.
 Result<std::string> rederive_text(const Definition& definition, const store::ObjectStore& landing,
                                   const catalog::DocumentRow& document, const Deadline& deadline);
 

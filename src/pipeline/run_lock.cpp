@@ -21,7 +21,8 @@ Result<RunLock> RunLock::acquire(const std::filesystem::path& folder) {
     if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
         char owner[32] = {};
         if (::pread(fd, owner, sizeof(owner) - 1, 0) <= 0) owner[0] = '?';
-        return fail(ErrorCode::Conflict, fmt::format("another px is working on this pipeline (process {})", owner),
+        return fail(ErrorCode::Conflict,
+                    fmt::format("another px is working on this pipeline (process {})", owner),
                     "Wait until it is done (px runs shows it), or stop it");
     }
     const std::string pid = std::to_string(::getpid());

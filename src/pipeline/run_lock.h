@@ -9,7 +9,8 @@ namespace px::pipeline {
 
 class RunLock {
   public:
-    /// Takes the lock file in folder (created). Errors: Conflict naming the owner's pid when another process has it.
+    /// Takes the lock file in folder (created). Errors: Conflict naming the owner's pid when
+    /// another process has it.
     static Result<RunLock> acquire(const std::filesystem::path& folder);
     ~RunLock();
     RunLock(RunLock&& other) noexcept;

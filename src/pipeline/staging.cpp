@@ -18,7 +18,9 @@ namespace {
 constexpr size_t kSampleCount = 20;
 constexpr size_t kQuarantineRawBytes = 1 << 20;
 
-columnar::Field field(std::string name, columnar::TypeId type) { return {std::move(name), {type}, true}; }
+columnar::Field field(std::string name, columnar::TypeId type) {
+    return {std::move(name), {type}, true};
+}
 
 }  // namespace
 
@@ -44,16 +46,20 @@ int64_t StagedTable::row_count() const {
 
 columnar::Schema quarantine_schema() {
     using columnar::TypeId;
-    return {{field("rule", TypeId::String), field("column", TypeId::String), field("value", TypeId::String),
-             field("reason", TypeId::String), field("file", TypeId::String), field("landed", TypeId::String),
-             field("line", TypeId::Int64), field("byte_start", TypeId::Int64), field("byte_end", TypeId::Int64),
-             field("raw", TypeId::Binary)}};
+    return {{field("rule", TypeId::String), field("column", TypeId::String),
+             field("value", TypeId::String), field("reason", TypeId::String),
+             field("file", TypeId::String), field("landed", TypeId::String),
+             field("line", TypeId::Int64), field("byte_start", TypeId::Int64),
+             field("byte_end", TypeId::Int64), field("raw", TypeId::Binary)}};
 }
 
-// ---- part files ------------------------------------------------------------------------------------
+// ---- part files
+// ------------------------------------------------------------------------------------
 
-Result<StagedFile> store_part(const StageTarget& target, const std::string& table, const lake::PartitionValues& partition,
-                              const columnar::Schema& file_schema, const columnar::ParquetFileInfo& info,
+Result<StagedFile> store_part(const StageTarget& target, const std::string& table,
+                              const lake::PartitionValues& partition,
+                              const columnar::Schema& file_schema,
+                              const columnar::ParquetFileInfo& info,
                               const std::filesystem::path& file, const Clock& clock) {
     StagedFile staged;
     std::string folder;
@@ -70,7 +76,8 @@ Result<StagedFile> store_part(const StageTarget& target, const std::string& tabl
     return staged;
 }
 
-PartWriter::PartWriter(const StageTarget& target, std::string table, lake::PartitionValues partition, const Clock& clock)
+PartWriter::PartWriter(const StageTarget& target, std::string table,
+                       lake::PartitionValues partition, const Clock& clock)
     : target_(target), table_(std::move(table)), partition_(std::move(partition)), clock_(clock) {}
 
 PartWriter::~PartWriter() = default;
@@ -106,21 +113,23 @@ Result<std::vector<StagedFile>> PartWriter::finish() {
     return std::move(files_);
 }
 
-// ---- one source ------------------------------------------------------------------------------------
+// ---- one source
+// ------------------------------------------------------------------------------------
 
 namespace {
 
 class SourceStager {
   public:
-    SourceStager(const SourceDefinition& source, const std::string& ds, const StageTarget& target, const Deadline& deadline,
-                 Progress& progress, const StepObserver& step)
+    SourceStager(const SourceDefinition& source, const std::string& ds, const StageTarget& target,
+                 const Deadline& deadline, Progress& progress, const StepObserver& step)
         : source_(source),
           target_(target),
           deadline_(deadline),
           progress_(progress),
           step_(step),
           rows_(target, source.name, {{"ds", ds}}, clock_),
-          quarantine_(target, std::string(kQuarantineTable), {{"ds", ds}, {"source", source.name}}, clock_),
+          quarantine_(target, std::string(kQuarantineTable), {{"ds", ds}, {"source", source.name}},
+                      clock_),
           quarantine_batch_(quarantine_schema()) {}
 
     Result<StageResult> run(const std::vector<InputFile>& files) {
@@ -128,13 +137,15 @@ class SourceStager {
         for (const InputFile& file : files) total += file.size_bytes;
         stage_name_ = "stage " + source_.name;
         for (const InputFile& file : files) {
-            Result<void> done = source_.kind == SourceKind::Documents ? document(file) : records(file, total);
+            Result<void> done =
+                source_.kind == SourceKind::Documents ? document(file) : records(file, total);
             PX_TRY(std::move(done).context("file " + file.path));
             bytes_done_ += file.size_bytes;
             progress_.update(stage_name_, bytes_done_, total, "bytes");
             if (step_) step_("stage." + source_.name + ".file");
         }
-        if (source_.kind == SourceKind::Documents && files.empty()) PX_TRY(bind(document_fields(), "(no file)"));
+        if (source_.kind == SourceKind::Documents && files.empty())
+            PX_TRY(bind(document_fields(), "(no file)"));
         PX_TRY(flush());
         PX_TRY(flush_quarantine());
         result_.rows.table = source_.name;
@@ -154,10 +165,12 @@ class SourceStager {
 
   private:
     Result<void> bind(const std::vector<std::string>& found, const std::string& path) {
-        contract::HeaderBinding binding = PX_TRY(contract::bind_header(source_.contract, found, path));
+        contract::HeaderBinding binding =
+            PX_TRY(contract::bind_header(source_.contract, found, path));
         PX_TRY(flush());
         for (const std::string& name : binding.extra_names) {
-            if (std::ranges::find(extra_names_, name) == extra_names_.end()) extra_names_.push_back(name);
+            if (std::ranges::find(extra_names_, name) == extra_names_.end())
+                extra_names_.push_back(name);
         }
         columnar::Schema schema = source_.contract.table_schema(binding.extra_names);
         provenance_ = schema.fields.size() - std::size(contract::kProvenanceColumns);
@@ -173,7 +186,8 @@ class SourceStager {
     Result<void> records(const InputFile& file, int64_t total) {
         source::RecordOptions options;
         options.csv = source_.csv;
-        const auto reader = PX_TRY(source::open_records(file.local, record_format(source_), options));
+        const auto reader =
+            PX_TRY(source::open_records(file.local, record_format(source_), options));
         PX_TRY(bind(reader->columns(), file.path));
         source::RecordBlock block;
         while (PX_TRY(reader->next(block, deadline_))) {
@@ -184,8 +198,9 @@ class SourceStager {
     }
 
     static const std::vector<std::string>& document_fields() {
-        static const std::vector<std::string> kFields{"id",       "title", "author", "created_at", "category",
-                                                      "text",     "format", "pages", "text_offset"};
+        static const std::vector<std::string> kFields{"id",         "title",    "author",
+                                                      "created_at", "category", "text",
+                                                      "format",     "pages",    "text_offset"};
         return kFields;
     }
 
@@ -206,14 +221,17 @@ class SourceStager {
                 error.code == ErrorCode::Internal || error.code == ErrorCode::NotFound) {
                 return std::move(extracted).error();
             }
-            return reject({"document", "", "", error.message}, file, {1, 0, file.size_bytes}, bytes);
+            return reject({"document", "", "", error.message}, file, {1, 0, file.size_bytes},
+                          bytes);
         }
         const source::ExtractedDocument& document = *extracted;
-        const std::string created = document.created_at ? format_timestamp(*document.created_at) : "";
+        const std::string created =
+            document.created_at ? format_timestamp(*document.created_at) : "";
         const std::string pages = std::to_string(document.page_count);
         const std::string offset = std::to_string(document.text_is_raw ? document.text_offset : -1);
         static constexpr std::string_view kFormats[] = {"txt", "md", "html", "pdf", "docx"};
-        const auto given = [](const std::optional<std::string>& text) -> std::optional<std::string_view> {
+        const auto given =
+            [](const std::optional<std::string>& text) -> std::optional<std::string_view> {
             if (!text) return std::nullopt;
             return *text;
         };
@@ -239,31 +257,36 @@ class SourceStager {
         contract::append_provenance(*batch_, file.key, block, accepted_rows_);
         result_.accepted += static_cast<int64_t>(accepted_rows_.size());
         for (const contract::RejectedRow& bad : rejected_rows_) {
-            PX_TRY(reject(bad.verdict, file, block.positions[bad.row_index], block.raw[bad.row_index]));
+            PX_TRY(reject(bad.verdict, file, block.positions[bad.row_index],
+                          block.raw[bad.row_index]));
         }
-        if (batch_->row_count() >= target_.batch_rows || batch_->size_bytes() > (16U << 20)) return flush();
+        if (batch_->row_count() >= target_.batch_rows || batch_->size_bytes() > (16U << 20))
+            return flush();
         return {};
     }
 
-    Result<void> row(const std::vector<std::optional<std::string_view>>& fields, const InputFile& file,
-                     const source::RecordPosition& position, std::string_view raw) {
-        if (const auto verdict = validator_->validate(fields, *batch_)) return reject(*verdict, file, position, raw);
+    Result<void> row(const std::vector<std::optional<std::string_view>>& fields,
+                     const InputFile& file, const source::RecordPosition& position,
+                     std::string_view raw) {
+        if (const auto verdict = validator_->validate(fields, *batch_))
+            return reject(*verdict, file, position, raw);
         batch_->column(provenance_).append_bytes(file.key);
         batch_->column(provenance_ + 1).append_int64(position.line);
         batch_->column(provenance_ + 2).append_int64(position.byte_start);
         batch_->column(provenance_ + 3).append_int64(position.byte_end);
         ++result_.accepted;
-        if (batch_->row_count() >= target_.batch_rows || batch_->size_bytes() > (16U << 20)) return flush();
+        if (batch_->row_count() >= target_.batch_rows || batch_->size_bytes() > (16U << 20))
+            return flush();
         return {};
     }
 
-    Result<void> reject(const contract::Verdict& verdict, const InputFile& file, const source::RecordPosition& position,
-                        std::string_view raw) {
+    Result<void> reject(const contract::Verdict& verdict, const InputFile& file,
+                        const source::RecordPosition& position, std::string_view raw) {
         ++result_.rejected;
         ++result_.rejected_by_rule[verdict.rule];
         if (result_.samples.size() < kSampleCount) {
-            result_.samples.push_back(
-                {file.path, position.line, verdict.rule, verdict.column, verdict.value, verdict.reason});
+            result_.samples.push_back({file.path, position.line, verdict.rule, verdict.column,
+                                       verdict.value, verdict.reason});
         }
         columnar::RecordBatch& batch = quarantine_batch_;
         size_t c = 0;
@@ -277,7 +300,8 @@ class SourceStager {
         batch.column(c++).append_int64(position.byte_start);
         batch.column(c++).append_int64(position.byte_end);
         batch.column(c++).append_bytes(raw.substr(0, kQuarantineRawBytes));
-        if (batch.row_count() >= target_.batch_rows || batch.size_bytes() > (16U << 20)) return flush_quarantine();
+        if (batch.row_count() >= target_.batch_rows || batch.size_bytes() > (16U << 20))
+            return flush_quarantine();
         return {};
     }
 
@@ -317,20 +341,23 @@ class SourceStager {
 
 }  // namespace
 
-Result<StageResult> stage_source(const SourceDefinition& source, const std::string& ds, const std::vector<InputFile>& files,
-                                 const StageTarget& target, const Deadline& deadline, Progress& progress,
+Result<StageResult> stage_source(const SourceDefinition& source, const std::string& ds,
+                                 const std::vector<InputFile>& files, const StageTarget& target,
+                                 const Deadline& deadline, Progress& progress,
                                  const StepObserver& step) {
     SourceStager stager(source, ds, target, deadline, progress, step);
     return stager.run(files).context("source " + source.name);
 }
 
-// ---- as JSON ---------------------------------------------------------------------------------------
+// ---- as JSON
+// ---------------------------------------------------------------------------------------
 
 json::value to_json(const columnar::Schema& schema) {
     json::array fields;
     for (const columnar::Field& f : schema.fields) {
-        fields.push_back(json::object{
-            {"name", f.name}, {"type", columnar::delta_type_name(f.type)}, {"nullable", f.nullable}});
+        fields.push_back(json::object{{"name", f.name},
+                                      {"type", columnar::delta_type_name(f.type)},
+                                      {"nullable", f.nullable}});
     }
     return fields;
 }
@@ -345,10 +372,11 @@ Error bad_output(std::string_view what) {
 Result<columnar::DataType> type_from_delta_name(std::string_view name) {
     using columnar::TypeId;
     static constexpr std::pair<std::string_view, TypeId> kNames[] = {
-        {"boolean", TypeId::Bool},    {"integer", TypeId::Int32},    {"long", TypeId::Int64},
-        {"float", TypeId::Float32},   {"double", TypeId::Float64},   {"date", TypeId::Date},
-        {"string", TypeId::String},   {"binary", TypeId::Binary},    {"timestamp", TypeId::Timestamp},
-        {"array<float>", TypeId::FloatList}};
+        {"boolean", TypeId::Bool},        {"integer", TypeId::Int32},
+        {"long", TypeId::Int64},          {"float", TypeId::Float32},
+        {"double", TypeId::Float64},      {"date", TypeId::Date},
+        {"string", TypeId::String},       {"binary", TypeId::Binary},
+        {"timestamp", TypeId::Timestamp}, {"array<float>", TypeId::FloatList}};
     for (const auto& [known, id] : kNames) {
         if (known == name) return columnar::DataType{id};
     }
@@ -362,7 +390,8 @@ Result<columnar::DataType> type_from_delta_name(std::string_view name) {
 
 std::string text_of(const json::object& object, std::string_view key) {
     const json::value* value = object.if_contains(key);
-    return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
+    return value != nullptr && value->is_string() ? std::string(value->get_string())
+                                                  : std::string();
 }
 
 int64_t number_of(const json::object& object, std::string_view key) {
@@ -379,8 +408,9 @@ Result<columnar::Schema> schema_from_json(const json::value& value) {
         if (!item.is_object()) return bad_output("a field");
         const json::object& object = item.get_object();
         const json::value* nullable = object.if_contains("nullable");
-        schema.fields.push_back({text_of(object, "name"), PX_TRY(type_from_delta_name(text_of(object, "type"))),
-                                 nullable == nullptr || !nullable->is_bool() || nullable->get_bool()});
+        schema.fields.push_back(
+            {text_of(object, "name"), PX_TRY(type_from_delta_name(text_of(object, "type"))),
+             nullable == nullptr || !nullable->is_bool() || nullable->get_bool()});
     }
     return schema;
 }
@@ -413,7 +443,8 @@ Result<StagedTable> staged_table_from_json(const json::value& value) {
     const json::value* schema = object.if_contains("schema");
     if (schema == nullptr) return bad_output("a schema");
     table.schema = PX_TRY(schema_from_json(*schema));
-    if (const json::value* columns = object.if_contains("partition_columns"); columns != nullptr && columns->is_array()) {
+    if (const json::value* columns = object.if_contains("partition_columns");
+        columns != nullptr && columns->is_array()) {
         for (const json::value& column : columns->get_array()) {
             if (column.is_string()) table.partition_columns.emplace_back(column.get_string());
         }
@@ -433,7 +464,9 @@ Result<StagedTable> staged_table_from_json(const json::value& value) {
             partition != nullptr && partition->is_object()) {
             for (const auto& member : partition->get_object()) {
                 file.add.partition_values[std::string(member.key())] =
-                    member.value().is_string() ? std::optional<std::string>(member.value().get_string()) : std::nullopt;
+                    member.value().is_string()
+                        ? std::optional<std::string>(member.value().get_string())
+                        : std::nullopt;
             }
         }
         table.files.push_back(std::move(file));
@@ -453,12 +486,9 @@ json::value to_json(const StageResult& result) {
                                        {"value", sample.value},
                                        {"reason", sample.reason}});
     }
-    return json::object{{"rows", to_json(result.rows)},
-                        {"quarantine", to_json(result.quarantine)},
-                        {"accepted", result.accepted},
-                        {"rejected", result.rejected},
-                        {"rules", std::move(rules)},
-                        {"samples", std::move(samples)}};
+    return json::object{{"rows", to_json(result.rows)}, {"quarantine", to_json(result.quarantine)},
+                        {"accepted", result.accepted},  {"rejected", result.rejected},
+                        {"rules", std::move(rules)},    {"samples", std::move(samples)}};
 }
 
 Result<StageResult> stage_result_from_json(const json::value& value) {
@@ -472,17 +502,21 @@ Result<StageResult> stage_result_from_json(const json::value& value) {
     result.quarantine = PX_TRY(staged_table_from_json(*quarantine));
     result.accepted = number_of(object, "accepted");
     result.rejected = number_of(object, "rejected");
-    if (const json::value* rules = object.if_contains("rules"); rules != nullptr && rules->is_object()) {
+    if (const json::value* rules = object.if_contains("rules");
+        rules != nullptr && rules->is_object()) {
         for (const auto& member : rules->get_object()) {
-            if (member.value().is_int64()) result.rejected_by_rule[std::string(member.key())] = member.value().get_int64();
+            if (member.value().is_int64())
+                result.rejected_by_rule[std::string(member.key())] = member.value().get_int64();
         }
     }
-    if (const json::value* samples = object.if_contains("samples"); samples != nullptr && samples->is_array()) {
+    if (const json::value* samples = object.if_contains("samples");
+        samples != nullptr && samples->is_array()) {
         for (const json::value& item : samples->get_array()) {
             if (!item.is_object()) continue;
             const json::object& entry = item.get_object();
-            result.samples.push_back({text_of(entry, "file"), number_of(entry, "line"), text_of(entry, "rule"),
-                                      text_of(entry, "column"), text_of(entry, "value"), text_of(entry, "reason")});
+            result.samples.push_back({text_of(entry, "file"), number_of(entry, "line"),
+                                      text_of(entry, "rule"), text_of(entry, "column"),
+                                      text_of(entry, "value"), text_of(entry, "reason")});
         }
     }
     return result;

@@ -1,5 +1,6 @@
-// Staging: landed files → Parquet files that no table refers to yet, and the quarantine beside them. Stages 1 and 2 of the
-// walk driven batch by batch. Rank 4. Results are values that survive a kill as JSON (task outputs).
+// Staging: landed files → Parquet files that no table refers to yet, and the quarantine beside
+// them. Stages 1 and 2 of the walk driven batch by batch. Rank 4. Results are values that survive a
+// kill as JSON (task outputs).
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ namespace px::pipeline {
 
 /// A landed file as staging reads it.
 struct InputFile {
-    std::string path;    ///< as the source named it
-    std::string key;     ///< in the landing zone
+    std::string path;  ///< as the source named it
+    std::string key;   ///< in the landing zone
     std::string sha256;
     int64_t size_bytes = 0;
     std::filesystem::path local;  ///< where its bytes can be read
@@ -33,7 +34,7 @@ struct InputFile {
 
 /// A finished Parquet file in the lake's store, not yet part of a table.
 struct StagedFile {
-    lake::Add add;        ///< path relative to the table; stats
+    lake::Add add;  ///< path relative to the table; stats
     int64_t row_count = 0;
 };
 
@@ -64,22 +65,25 @@ struct StageResult {
 
 /// Where staged files go, and within which bounds they are made.
 struct StageTarget {
-    store::ObjectStore& store;            ///< of the lake (or a scratch one, for plans)
+    store::ObjectStore& store;             ///< of the lake (or a scratch one, for plans)
     std::filesystem::path scratch_folder;  ///< local, on the store's file system if that is local
     int64_t file_bytes_max = 256LL << 20;  ///< a part file is closed beyond this size on disk
     int64_t batch_rows = 16'384;
 };
 
-/// Reads every file of a source against its contract. Errors: ContractViolated (header), Corrupt (unreadable file), both
-/// with file and line; ResourceExhausted (disk); Cancelled. Nothing refers to what was written.
-Result<StageResult> stage_source(const SourceDefinition& source, const std::string& ds, const std::vector<InputFile>& files,
-                                 const StageTarget& target, const Deadline& deadline, Progress& progress,
+/// Reads every file of a source against its contract. Errors: ContractViolated (header), Corrupt
+/// (unreadable file), both with file and line; ResourceExhausted (disk); Cancelled. Nothing refers
+/// to what was written.
+Result<StageResult> stage_source(const SourceDefinition& source, const std::string& ds,
+                                 const std::vector<InputFile>& files, const StageTarget& target,
+                                 const Deadline& deadline, Progress& progress,
                                  const StepObserver& step);
 
 /// Writes batches of one table partition as part files named by their content.
 class PartWriter {
   public:
-    PartWriter(const StageTarget& target, std::string table, lake::PartitionValues partition, const Clock& clock);
+    PartWriter(const StageTarget& target, std::string table, lake::PartitionValues partition,
+               const Clock& clock);
     ~PartWriter();
     /// A batch of another schema than the one before closes the file and begins another.
     Result<void> write(const columnar::RecordBatch& batch);
@@ -100,14 +104,17 @@ class PartWriter {
 };
 
 /// Puts a finished local Parquet file into the store under its table and partition.
-Result<StagedFile> store_part(const StageTarget& target, const std::string& table, const lake::PartitionValues& partition,
-                              const columnar::Schema& file_schema, const columnar::ParquetFileInfo& info,
+Result<StagedFile> store_part(const StageTarget& target, const std::string& table,
+                              const lake::PartitionValues& partition,
+                              const columnar::Schema& file_schema,
+                              const columnar::ParquetFileInfo& info,
                               const std::filesystem::path& file, const Clock& clock);
 
 /// How a source's landed files are read; SQL sources are landed as JSON Lines.
 source::SourceFormat record_format(const SourceDefinition& source);
 
-columnar::Schema quarantine_schema();  ///< of the files, without the partition columns source and ds
+columnar::Schema
+quarantine_schema();  ///< of the files, without the partition columns source and ds
 
 boost::json::value to_json(const StagedTable& table);
 Result<StagedTable> staged_table_from_json(const boost::json::value& json);

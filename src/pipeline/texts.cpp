@@ -17,12 +17,15 @@ namespace {
 
 constexpr size_t kVectorGroup = 2'048;  ///< texts a staged file of vectors: what a kill can cost
 
-columnar::Field field(std::string name, columnar::TypeId type) { return {std::move(name), {type}, true}; }
+columnar::Field field(std::string name, columnar::TypeId type) {
+    return {std::move(name), {type}, true};
+}
 
 /// The expression of a role's column as text, or NULL.
 std::string role_text(const SourceDefinition& source, contract::Role role) {
     const contract::ColumnRule* rule = source.contract.with_role(role);
-    return rule == nullptr ? "CAST(NULL AS VARCHAR)" : fmt::format("CAST({} AS VARCHAR)", sql_name(rule->name));
+    return rule == nullptr ? "CAST(NULL AS VARCHAR)"
+                           : fmt::format("CAST({} AS VARCHAR)", sql_name(rule->name));
 }
 
 /// The role date as microseconds since 1970, or NULL.
@@ -49,7 +52,8 @@ std::optional<int64_t> number_at(const columnar::RecordBatch& batch, size_t colu
 
 }  // namespace
 
-std::string make_document_id(const SourceDefinition& source, std::string_view ds, std::string_view id) {
+std::string make_document_id(const SourceDefinition& source, std::string_view ds,
+                             std::string_view id) {
     if (source.mode == SourceMode::Append) return fmt::format("{}@{}/{}", source.name, ds, id);
     return fmt::format("{}/{}", source.name, id);
 }
@@ -61,43 +65,50 @@ std::string_view raw_document_id(std::string_view document_id) {
 
 columnar::Schema chunks_schema() {
     using columnar::TypeId;
-    return {{field("chunk_id", TypeId::String), field("document_id", TypeId::String), field("title", TypeId::String),
-             field("author", TypeId::String), field("created_at", TypeId::Timestamp),
-             field("category", TypeId::String), field("text", TypeId::String), field("start", TypeId::Int64),
+    return {{field("chunk_id", TypeId::String), field("document_id", TypeId::String),
+             field("title", TypeId::String), field("author", TypeId::String),
+             field("created_at", TypeId::Timestamp), field("category", TypeId::String),
+             field("text", TypeId::String), field("start", TypeId::Int64),
              field("end", TypeId::Int64), field("content_hash", TypeId::String)}};
 }
 
 columnar::Schema embeddings_schema() {
     using columnar::TypeId;
-    return {{field("content_hash", TypeId::String), field("model", TypeId::String), field("precision", TypeId::String),
-             field("vector", TypeId::FloatList)}};
+    return {{field("content_hash", TypeId::String), field("model", TypeId::String),
+             field("precision", TypeId::String), field("vector", TypeId::FloatList)}};
 }
 
-// ---- chunks ----------------------------------------------------------------------------------------
+// ---- chunks
+// ----------------------------------------------------------------------------------------
 
 namespace {
 
 /// Chunks of one partition, row by row.
 class PartitionChunker {
   public:
-    PartitionChunker(const TextServices& services, const SourceDefinition& source, const std::string& ds,
-                     const std::unordered_set<std::string>& old_ids, ChunkDelta& delta)
+    PartitionChunker(const TextServices& services, const SourceDefinition& source,
+                     const std::string& ds, const std::unordered_set<std::string>& old_ids,
+                     ChunkDelta& delta)
         : services_(services),
           source_(source),
           ds_(ds),
           old_ids_(old_ids),
           delta_(delta),
           batch_(chunks_schema()),
-          writer_(services.target, std::string(kChunksTable), {{"source", source.name}, {"ds", ds}}, services.clock) {}
+          writer_(services.target, std::string(kChunksTable), {{"source", source.name}, {"ds", ds}},
+                  services.clock) {}
 
     Result<void> run(engine::Session& session, const std::string& table, const Deadline& deadline) {
         const std::string sql = fmt::format(
-            "SELECT {} AS id, {} AS title, {} AS author, {} AS created_at, {} AS category, {} AS text FROM {}",
+            "SELECT {} AS id, {} AS title, {} AS author, {} AS created_at, {} AS category, {} AS "
+            "text FROM {}",
             role_text(source_, contract::Role::Id), role_text(source_, contract::Role::Title),
             role_text(source_, contract::Role::Author), role_date(source_),
-            role_text(source_, contract::Role::Category), role_text(source_, contract::Role::Text), sql_name(table));
+            role_text(source_, contract::Role::Category), role_text(source_, contract::Role::Text),
+            sql_name(table));
         PX_TRY(session.stream(
-            sql, {}, [&](const columnar::RecordBatch& rows) { return documents(rows, deadline); }, deadline));
+            sql, {}, [&](const columnar::RecordBatch& rows) { return documents(rows, deadline); },
+            deadline));
         PX_TRY(writer_.write(batch_));
         StagedTable staged;
         staged.table = std::string(kChunksTable);
@@ -130,12 +141,13 @@ class PartitionChunker {
         const std::optional<int64_t> created_at = number_at(rows, 3, r);
         const std::string category = text_at(rows, 4, r);
         const std::string date = created_at ? format_timestamp(*created_at) : "";
-        const std::vector<chunk::Span> spans = PX_TRY(chunk::split(text, services_.definition.chunking));
+        const std::vector<chunk::Span> spans =
+            PX_TRY(chunk::split(text, services_.definition.chunking));
         for (const chunk::Span span : spans) {
-            const std::string_view piece =
-                text.substr(static_cast<size_t>(span.start), static_cast<size_t>(span.end - span.start));
-            chunk::ChunkId id = chunk::make_chunk_id(
-                {source_.name, ds_of_identity(), document_id, title, author, date, category, piece, span});
+            const std::string_view piece = text.substr(static_cast<size_t>(span.start),
+                                                       static_cast<size_t>(span.end - span.start));
+            chunk::ChunkId id = chunk::make_chunk_id({source_.name, ds_of_identity(), document_id,
+                                                      title, author, date, category, piece, span});
             const std::string hash = sha256_hex(chunk::embedding_text(title, piece));
             append(id, document_id, title, author, created_at, category, piece, span, hash);
             if (batch_.row_count() >= 4'096) {
@@ -165,12 +177,16 @@ class PartitionChunker {
         return {};
     }
 
-    /// Snapshot and merge sources move to a new ds at every run; what did not change keeps its chunks.
-    std::string ds_of_identity() const { return source_.mode == SourceMode::Append ? ds_ : std::string(); }
+    /// Snapshot and merge sources move to a new ds at every run; what did not change keeps its
+    /// chunks.
+    std::string ds_of_identity() const {
+        return source_.mode == SourceMode::Append ? ds_ : std::string();
+    }
 
     void append(const chunk::ChunkId& id, const std::string& document_id, const std::string& title,
-                const std::string& author, std::optional<int64_t> created_at, const std::string& category,
-                std::string_view piece, chunk::Span span, const std::string& hash) {
+                const std::string& author, std::optional<int64_t> created_at,
+                const std::string& category, std::string_view piece, chunk::Span span,
+                const std::string& hash) {
         batch_.column(0).append_bytes(id.value);
         batch_.column(1).append_bytes(document_id);
         batch_.column(2).append_bytes(title);
@@ -198,15 +214,19 @@ class PartitionChunker {
 };
 
 /// Chunk ids the release has in a source's partition (ds) or in all of them.
-Result<std::unordered_set<std::string>> chunk_ids(engine::Session& session, const std::string& source,
-                                                  const std::optional<std::string>& ds, const Deadline& deadline) {
+Result<std::unordered_set<std::string>> chunk_ids(engine::Session& session,
+                                                  const std::string& source,
+                                                  const std::optional<std::string>& ds,
+                                                  const Deadline& deadline) {
     std::unordered_set<std::string> ids;
-    std::string sql = fmt::format("SELECT chunk_id FROM {} WHERE source = {}", kChunksTable, sql_literal(source));
+    std::string sql =
+        fmt::format("SELECT chunk_id FROM {} WHERE source = {}", kChunksTable, sql_literal(source));
     if (ds) sql += " AND ds = " + sql_literal(*ds);
     PX_TRY(session.stream(
         sql, {},
         [&](const columnar::RecordBatch& batch) -> Result<void> {
-            for (int64_t r = 0; r < batch.row_count(); ++r) ids.emplace(batch.column(0).bytes_at(r));
+            for (int64_t r = 0; r < batch.row_count(); ++r)
+                ids.emplace(batch.column(0).bytes_at(r));
             return {};
         },
         deadline));
@@ -215,12 +235,15 @@ Result<std::unordered_set<std::string>> chunk_ids(engine::Session& session, cons
 
 }  // namespace
 
-Result<ChunkDelta> prepare_chunks(const TextServices& services, const std::vector<SourceChange>& changes,
-                                  const std::optional<lake::Snapshot>& base_chunks, const Deadline& deadline) {
+Result<ChunkDelta> prepare_chunks(const TextServices& services,
+                                  const std::vector<SourceChange>& changes,
+                                  const std::optional<lake::Snapshot>& base_chunks,
+                                  const Deadline& deadline) {
     ChunkDelta delta;
     const auto session = PX_TRY(services.engine.open_session());
     if (base_chunks) {
-        PX_TRY(session->add_table(PX_TRY(table_source(std::string(kChunksTable), *base_chunks, services.lake_store))));
+        PX_TRY(session->add_table(
+            PX_TRY(table_source(std::string(kChunksTable), *base_chunks, services.lake_store))));
     }
     int number = 0;
     for (const SourceChange& change : changes) {
@@ -236,13 +259,15 @@ Result<ChunkDelta> prepare_chunks(const TextServices& services, const std::vecto
             std::unordered_set<std::string> partition_old;
             if (!change.replaces_all) {
                 delta.replaced.emplace_back(change.source, ds);
-                if (base_chunks) partition_old = PX_TRY(chunk_ids(*session, change.source, ds, deadline));
+                if (base_chunks)
+                    partition_old = PX_TRY(chunk_ids(*session, change.source, ds, deadline));
             }
-            const std::unordered_set<std::string>& old = change.replaces_all ? all_old : partition_old;
+            const std::unordered_set<std::string>& old =
+                change.replaces_all ? all_old : partition_old;
             if (has_text) {
                 const std::string table = fmt::format("staged_rows_{}", number++);
-                PX_TRY(session->add_table(
-                    PX_TRY(staged_source(table, change.source, change.schema, files, services.target.store))));
+                PX_TRY(session->add_table(PX_TRY(staged_source(table, change.source, change.schema,
+                                                               files, services.target.store))));
                 PartitionChunker chunker(services, *source, ds, old, delta);
                 PX_TRY(chunker.run(*session, table, deadline).context("source " + change.source));
                 all_seen.insert(chunker.seen().begin(), chunker.seen().end());
@@ -263,7 +288,8 @@ Result<ChunkDelta> prepare_chunks(const TextServices& services, const std::vecto
     // One order for everything that follows, whatever the order of the sources.
     std::vector<size_t> order(delta.added.size());
     std::iota(order.begin(), order.end(), size_t{0});
-    std::ranges::sort(order, [&](size_t a, size_t b) { return delta.added[a].id < delta.added[b].id; });
+    std::ranges::sort(order,
+                      [&](size_t a, size_t b) { return delta.added[a].id < delta.added[b].id; });
     std::vector<index::Point> added;
     std::vector<std::string> hashes;
     added.reserve(order.size());
@@ -280,22 +306,25 @@ Result<ChunkDelta> prepare_chunks(const TextServices& services, const std::vecto
     return delta;
 }
 
-// ---- vectors ---------------------------------------------------------------------------------------
+// ---- vectors
+// ---------------------------------------------------------------------------------------
 
 namespace {
 
 using VectorMap = std::unordered_map<std::string, std::vector<float>>;
 
 /// Calls found(hash, row, batch) for the rows of an embeddings table whose hash is wanted.
-Result<void> read_vectors(const TextServices& services, const engine::TableSource& table, const std::string& model_id,
+Result<void> read_vectors(const TextServices& services, const engine::TableSource& table,
+                          const std::string& model_id,
                           const std::unordered_set<std::string>& wanted, VectorMap* vectors,
                           std::unordered_set<std::string>& found, const Deadline& deadline) {
     if (wanted.empty() || table.files.empty()) return {};
     const auto session = PX_TRY(services.engine.open_session());
     PX_TRY(session->add_table(table));
     const std::string sql =
-        fmt::format("SELECT content_hash{} FROM {} WHERE model = {} AND precision = {}", vectors ? ", vector" : "",
-                    sql_name(table.name), sql_literal(model_id), sql_literal(services.definition.embedding_precision));
+        fmt::format("SELECT content_hash{} FROM {} WHERE model = {} AND precision = {}",
+                    vectors ? ", vector" : "", sql_name(table.name), sql_literal(model_id),
+                    sql_literal(services.definition.embedding_precision));
     return session->stream(
         sql, {},
         [&](const columnar::RecordBatch& batch) -> Result<void> {
@@ -304,8 +333,10 @@ Result<void> read_vectors(const TextServices& services, const engine::TableSourc
                 if (!wanted.contains(hash)) continue;
                 if (vectors != nullptr) {
                     const columnar::Column& column = batch.column(1);
-                    const auto begin = static_cast<size_t>(column.offsets()[static_cast<size_t>(r)]);
-                    const auto end = static_cast<size_t>(column.offsets()[static_cast<size_t>(r) + 1]);
+                    const auto begin =
+                        static_cast<size_t>(column.offsets()[static_cast<size_t>(r)]);
+                    const auto end =
+                        static_cast<size_t>(column.offsets()[static_cast<size_t>(r) + 1]);
                     const auto* floats = reinterpret_cast<const float*>(column.data().data());
                     (*vectors)[hash].assign(floats + begin, floats + end);
                 }
@@ -319,51 +350,59 @@ Result<void> read_vectors(const TextServices& services, const engine::TableSourc
 }  // namespace
 
 Result<VectorPlan> plan_vectors(const TextServices& services, const ChunkDelta& delta,
-                                const std::optional<lake::Snapshot>& base_embeddings, const std::string& model_id,
-                                const Deadline& deadline) {
+                                const std::optional<lake::Snapshot>& base_embeddings,
+                                const std::string& model_id, const Deadline& deadline) {
     VectorPlan plan;
-    const std::unordered_set<std::string> wanted(delta.content_hashes.begin(), delta.content_hashes.end());
+    const std::unordered_set<std::string> wanted(delta.content_hashes.begin(),
+                                                 delta.content_hashes.end());
     std::unordered_set<std::string> found;
     if (base_embeddings) {
-        const engine::TableSource table =
-            PX_TRY(table_source(std::string(kEmbeddingsTable), *base_embeddings, services.lake_store));
+        const engine::TableSource table = PX_TRY(
+            table_source(std::string(kEmbeddingsTable), *base_embeddings, services.lake_store));
         PX_TRY(read_vectors(services, table, model_id, wanted, nullptr, found, deadline));
     }
     for (const std::string& hash : wanted) {
         if (!found.contains(hash)) plan.missing.push_back(hash);
     }
     std::ranges::sort(plan.missing);
-    plan.reused = std::ranges::count_if(delta.content_hashes, [&](const std::string& hash) { return found.contains(hash); });
+    plan.reused = std::ranges::count_if(
+        delta.content_hashes, [&](const std::string& hash) { return found.contains(hash); });
     return plan;
 }
 
-Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta, const VectorPlan& plan,
-                                 const std::optional<lake::Snapshot>& base_embeddings, const embed::Encoder& encoder,
-                                 const Deadline& deadline) {
+Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta,
+                                 const VectorPlan& plan,
+                                 const std::optional<lake::Snapshot>& base_embeddings,
+                                 const embed::Encoder& encoder, const Deadline& deadline) {
     StagedTable staged;
     staged.table = std::string(kEmbeddingsTable);
     staged.schema = embeddings_schema();
     VectorMap vectors;
     std::unordered_set<std::string> found;
-    std::unordered_set<std::string> cached(delta.content_hashes.begin(), delta.content_hashes.end());
+    std::unordered_set<std::string> cached(delta.content_hashes.begin(),
+                                           delta.content_hashes.end());
     for (const std::string& hash : plan.missing) cached.erase(hash);
     if (base_embeddings) {
-        const engine::TableSource table =
-            PX_TRY(table_source(std::string(kEmbeddingsTable), *base_embeddings, services.lake_store));
-        PX_TRY(read_vectors(services, table, encoder.model_id(), cached, &vectors, found, deadline));
+        const engine::TableSource table = PX_TRY(
+            table_source(std::string(kEmbeddingsTable), *base_embeddings, services.lake_store));
+        PX_TRY(
+            read_vectors(services, table, encoder.model_id(), cached, &vectors, found, deadline));
     }
 
     std::unordered_map<std::string, size_t> first_of;  // hash → a chunk with that text
-    for (size_t i = 0; i < delta.content_hashes.size(); ++i) first_of.emplace(delta.content_hashes[i], i);
+    for (size_t i = 0; i < delta.content_hashes.size(); ++i)
+        first_of.emplace(delta.content_hashes[i], i);
 
     const std::string precision = services.definition.embedding_precision;
     NoProgress quiet;
     for (size_t begin = 0; begin < plan.missing.size(); begin += kVectorGroup) {
         const size_t end = std::min(begin + kVectorGroup, plan.missing.size());
-        const std::unordered_set<std::string> group(plan.missing.begin() + static_cast<std::ptrdiff_t>(begin),
-                                                    plan.missing.begin() + static_cast<std::ptrdiff_t>(end));
+        const std::unordered_set<std::string> group(
+            plan.missing.begin() + static_cast<std::ptrdiff_t>(begin),
+            plan.missing.begin() + static_cast<std::ptrdiff_t>(end));
         Sha256 name;
-        name.update(encoder.model_id() + "/" + precision + "/" + std::string(encoder.kernel()) + "/");
+        name.update(encoder.model_id() + "/" + precision + "/" + std::string(encoder.kernel()) +
+                    "/");
         for (size_t i = begin; i < end; ++i) name.update(plan.missing[i]);
         StagedFile file;
         file.add.path = fmt::format("part-{}.snappy.parquet", to_hex(name.finish()).substr(0, 32));
@@ -385,11 +424,13 @@ Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta
                 batch.column(0).append_bytes(plan.missing[i]);
                 batch.column(1).append_bytes(encoder.model_id());
                 batch.column(2).append_bytes(precision);
-                batch.column(3).append_floats(encoded.data() + (i - begin) * encoder.width(), encoder.width());
+                batch.column(3).append_floats(encoded.data() + (i - begin) * encoder.width(),
+                                              encoder.width());
             }
             const std::filesystem::path path =
                 services.target.scratch_folder / fmt::format("vectors-{}.parquet", begin);
-            const auto writer = PX_TRY(columnar::ParquetWriter::create(path, embeddings_schema(), {}));
+            const auto writer =
+                PX_TRY(columnar::ParquetWriter::create(path, embeddings_schema(), {}));
             PX_TRY(writer->write(batch));
             const columnar::ParquetFileInfo info = PX_TRY(writer->close());
             PX_TRY(services.target.store.put_file(key, path));
@@ -405,36 +446,42 @@ Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta
             file.add.size_bytes = known->size_bytes;
             file.add.stats_json = fmt::format("{{\"numRecords\":{}}}", file.row_count);
             const engine::TableSource table =
-                PX_TRY(staged_source("staged_vectors", std::string(kEmbeddingsTable), embeddings_schema(), {file},
-                                     services.target.store));
+                PX_TRY(staged_source("staged_vectors", std::string(kEmbeddingsTable),
+                                     embeddings_schema(), {file}, services.target.store));
             std::unordered_set<std::string> read;
-            PX_TRY(read_vectors(services, table, encoder.model_id(), group, &vectors, read, deadline));
+            PX_TRY(
+                read_vectors(services, table, encoder.model_id(), group, &vectors, read, deadline));
             if (read.size() != group.size()) {
-                return fail(ErrorCode::Corrupt, fmt::format("the staged vectors {} are incomplete", key),
+                return fail(ErrorCode::Corrupt,
+                            fmt::format("the staged vectors {} are incomplete", key),
                             "Remove that file and run again");
             }
         }
         file.add.modification_time_ms = services.clock.now() / 1000;
         staged.files.push_back(std::move(file));
-        services.progress.update("embed", static_cast<int64_t>(end), static_cast<int64_t>(plan.missing.size()), "chunks");
+        services.progress.update("embed", static_cast<int64_t>(end),
+                                 static_cast<int64_t>(plan.missing.size()), "chunks");
         if (services.step) services.step("embed.group");
     }
     services.progress.finish("embed");
     for (size_t i = 0; i < delta.added.size(); ++i) {
         const auto vector = vectors.find(delta.content_hashes[i]);
         if (vector == vectors.end()) {
-            return fail(ErrorCode::Internal, fmt::format("no vector for content {}", delta.content_hashes[i]));
+            return fail(ErrorCode::Internal,
+                        fmt::format("no vector for content {}", delta.content_hashes[i]));
         }
         delta.added[i].vector = vector->second;
     }
     return staged;
 }
 
-// ---- metadata --------------------------------------------------------------------------------------
+// ---- metadata
+// --------------------------------------------------------------------------------------
 
 Result<std::vector<catalog::Publication::Partition>> prepare_documents(
     const TextServices& services, const std::vector<SourceChange>& changes,
-    const std::function<std::optional<catalog::LandedFile>(const std::string& key)>& landed, const Deadline& deadline) {
+    const std::function<std::optional<catalog::LandedFile>(const std::string& key)>& landed,
+    const Deadline& deadline) {
     std::vector<catalog::Publication::Partition> partitions;
     const auto session = PX_TRY(services.engine.open_session());
     const TimestampMicros now = services.clock.now();
@@ -448,17 +495,21 @@ Result<std::vector<catalog::Publication::Partition>> prepare_documents(
             catalog::Publication::Partition one;
             one.source = change.source;
             one.ds = ds;
-            std::vector<catalog::DocumentRow>& rows = change.replaces_all ? whole.documents : one.documents;
+            std::vector<catalog::DocumentRow>& rows =
+                change.replaces_all ? whole.documents : one.documents;
             if (has_text) {
                 const std::string table = fmt::format("staged_documents_{}", number++);
-                PX_TRY(session->add_table(
-                    PX_TRY(staged_source(table, change.source, change.schema, files, services.target.store))));
+                PX_TRY(session->add_table(PX_TRY(staged_source(table, change.source, change.schema,
+                                                               files, services.target.store))));
                 const bool documents = source->kind == SourceKind::Documents;
                 const std::string text = role_text(*source, contract::Role::Text);
                 const std::string sql = fmt::format(
-                    "SELECT {} AS id, {} AS title, {} AS author, {} AS created_at, {} AS category, sha256({}) AS hash, "
-                    "CAST(strlen({}) AS BIGINT) AS length, _px_file, _px_line, _px_start, _px_end, {} AS text_offset FROM {}",
-                    role_text(*source, contract::Role::Id), role_text(*source, contract::Role::Title),
+                    "SELECT {} AS id, {} AS title, {} AS author, {} AS created_at, {} AS category, "
+                    "sha256({}) AS hash, "
+                    "CAST(strlen({}) AS BIGINT) AS length, _px_file, _px_line, _px_start, _px_end, "
+                    "{} AS text_offset FROM {}",
+                    role_text(*source, contract::Role::Id),
+                    role_text(*source, contract::Role::Title),
                     role_text(*source, contract::Role::Author), role_date(*source),
                     role_text(*source, contract::Role::Category), text, text,
                     documents ? "text_offset" : "CAST(-1 AS BIGINT)", sql_name(table));
@@ -485,18 +536,20 @@ Result<std::vector<catalog::Publication::Partition>> prepare_documents(
                             row.byte_end = number_at(batch, 10, r).value_or(0);
                             const int64_t offset = number_at(batch, 11, r).value_or(-1);
                             if (documents) {
-                                row.extra_json = boost::json::serialize(
-                                    boost::json::object{{"text_is_raw", offset >= 0}, {"text_offset", offset}});
+                                row.extra_json = boost::json::serialize(boost::json::object{
+                                    {"text_is_raw", offset >= 0}, {"text_offset", offset}});
                             }
                             const std::optional<catalog::LandedFile> file = landed(row.landed_key);
                             if (!file) {
                                 return fail(ErrorCode::Corrupt,
-                                            fmt::format("row '{}' names the landed file {}, which the catalog does not know",
+                                            fmt::format("row '{}' names the landed file {}, which "
+                                                        "the catalog does not know",
                                                         row.id, row.landed_key));
                             }
                             row.landed_sha256 = file->sha256;
                             row.path = file->path;
-                            row.offsets_are_raw = !file->path.ends_with(".gz") && !file->path.ends_with(".zst");
+                            row.offsets_are_raw =
+                                !file->path.ends_with(".gz") && !file->path.ends_with(".zst");
                             rows.push_back(std::move(row));
                         }
                         return {};

@@ -21,8 +21,10 @@ struct FieldRule {
 };
 
 Error bad(const FieldRule& rule, std::string_view part) {
-    return fail(ErrorCode::InvalidArgument, fmt::format("'{}' is no {} of a schedule", part, rule.name),
-                fmt::format("Use {} to {}, *, ranges (1-5), lists (1,3) and steps (*/2)", rule.min, rule.max));
+    return fail(ErrorCode::InvalidArgument,
+                fmt::format("'{}' is no {} of a schedule", part, rule.name),
+                fmt::format("Use {} to {}, *, ranges (1-5), lists (1,3) and steps (*/2)", rule.min,
+                            rule.max));
 }
 
 Result<int> value_of(const FieldRule& rule, std::string_view text) {
@@ -33,7 +35,9 @@ Result<int> value_of(const FieldRule& rule, std::string_view text) {
     }
     int value = 0;
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (code != std::errc() || end != text.data() + text.size() || value < rule.min || value > rule.max) return bad(rule, text);
+    if (code != std::errc() || end != text.data() + text.size() || value < rule.min ||
+        value > rule.max)
+        return bad(rule, text);
     return value;
 }
 
@@ -50,8 +54,10 @@ Result<bool> parse_field(const FieldRule& rule, std::string_view text, std::bits
         int step = 1;
         if (slash != std::string_view::npos) {
             const std::string_view digits = part.substr(slash + 1);
-            const auto [end, code] = std::from_chars(digits.data(), digits.data() + digits.size(), step);
-            if (code != std::errc() || end != digits.data() + digits.size() || step < 1 || step > rule.max) {
+            const auto [end, code] =
+                std::from_chars(digits.data(), digits.data() + digits.size(), step);
+            if (code != std::errc() || end != digits.data() + digits.size() || step < 1 ||
+                step > rule.max) {
                 return bad(rule, part);
             }
         }
@@ -62,8 +68,9 @@ Result<bool> parse_field(const FieldRule& rule, std::string_view text, std::bits
         } else {
             const size_t dash = range.find('-');
             low = PX_TRY(value_of(rule, range.substr(0, dash)));
-            high = dash == std::string_view::npos ? (slash == std::string_view::npos ? low : rule.max)
-                                                  : PX_TRY(value_of(rule, range.substr(dash + 1)));
+            high = dash == std::string_view::npos
+                       ? (slash == std::string_view::npos ? low : rule.max)
+                       : PX_TRY(value_of(rule, range.substr(dash + 1)));
             if (high < low) return bad(rule, part);
         }
         for (int v = low; v <= high; v += step) out.set(static_cast<size_t>(v) % N);
@@ -75,8 +82,9 @@ Result<bool> parse_field(const FieldRule& rule, std::string_view text, std::bits
 
 Result<Cron> Cron::parse(std::string_view text) {
     static constexpr std::pair<std::string_view, std::string_view> kNicknames[] = {
-        {"@hourly", "0 * * * *"},  {"@daily", "0 0 * * *"},  {"@midnight", "0 0 * * *"}, {"@weekly", "0 0 * * 0"},
-        {"@monthly", "0 0 1 * *"}, {"@yearly", "0 0 1 1 *"}, {"@annually", "0 0 1 1 *"}};
+        {"@hourly", "0 * * * *"},  {"@daily", "0 0 * * *"},   {"@midnight", "0 0 * * *"},
+        {"@weekly", "0 0 * * 0"},  {"@monthly", "0 0 1 * *"}, {"@yearly", "0 0 1 1 *"},
+        {"@annually", "0 0 1 1 *"}};
     for (const auto& [nickname, meaning] : kNicknames) {
         if (text == nickname) text = meaning;
     }
@@ -90,7 +98,8 @@ Result<Cron> Cron::parse(std::string_view text) {
         at = end;
     }
     if (fields.size() != 5) {
-        return fail(ErrorCode::InvalidArgument, fmt::format("the schedule '{}' has {} fields, not 5", text, fields.size()),
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("the schedule '{}' has {} fields, not 5", text, fields.size()),
                     "Write minute hour day month weekday, for example 0 1 * * *");
     }
     Cron cron;
@@ -98,10 +107,14 @@ Result<Cron> Cron::parse(std::string_view text) {
     PX_TRY(parse_field({"hour", 0, 23, {}}, fields[1], cron.hours_));
     cron.any_day_ = PX_TRY(parse_field({"day", 1, 31, {}}, fields[2], cron.days_));
     PX_TRY(parse_field(
-        {"month", 1, 12, {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}}, fields[3],
-        cron.months_));
-    cron.any_weekday_ = PX_TRY(parse_field({"weekday", 0, 7, {"sun", "mon", "tue", "wed", "thu", "fri", "sat"}}, fields[4],
-                                           cron.weekdays_));
+        {"month",
+         1,
+         12,
+         {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}},
+        fields[3], cron.months_));
+    cron.any_weekday_ =
+        PX_TRY(parse_field({"weekday", 0, 7, {"sun", "mon", "tue", "wed", "thu", "fri", "sat"}},
+                           fields[4], cron.weekdays_));
     return cron;
 }
 
@@ -113,13 +126,16 @@ Result<TimestampMicros> Cron::next_after(TimestampMicros after) const {
         const std::string date = format_timestamp(day * kDay);
         const auto month = static_cast<size_t>(std::stoi(date.substr(5, 2)));
         const auto month_day = static_cast<size_t>(std::stoi(date.substr(8, 2)));
-        const auto weekday = static_cast<size_t>(((day + 4) % 7 + 7) % 7);  // 1970-01-01 was a Thursday
+        const auto weekday =
+            static_cast<size_t>(((day + 4) % 7 + 7) % 7);  // 1970-01-01 was a Thursday
         const bool day_matches = days_.test(month_day);
         const bool weekday_matches = weekdays_.test(weekday);
-        const bool matches = any_day_ || any_weekday_ ? day_matches && weekday_matches : day_matches || weekday_matches;
+        const bool matches = any_day_ || any_weekday_ ? day_matches && weekday_matches
+                                                      : day_matches || weekday_matches;
         if (months_.test(month) && matches) {
             for (int64_t m = minute - day * 1'440; m < 1'440; ++m) {
-                if (hours_.test(static_cast<size_t>(m / 60)) && minutes_.test(static_cast<size_t>(m % 60))) {
+                if (hours_.test(static_cast<size_t>(m / 60)) &&
+                    minutes_.test(static_cast<size_t>(m % 60))) {
                     return (day * 1'440 + m) * kMinute;
                 }
             }

@@ -1,6 +1,7 @@
-// Cron: when is a pipeline due? Pure; rank 5. Five fields (minute hour day month weekday) in UTC: *, lists, ranges, steps,
-// names of months and weekdays; 0 and 7 are Sunday. When both day and weekday are restricted, either may match (as in
-// Vixie cron). @hourly, @daily, @weekly, @monthly, @yearly are known.
+// Cron: when is a pipeline due? Pure; rank 5. Five fields (minute hour day month weekday) in UTC:
+// *, lists, ranges, steps, names of months and weekdays; 0 and 7 are Sunday. When both day and
+// weekday are restricted, either may match (as in Vixie cron). @hourly, @daily, @weekly, @monthly,
+// @yearly are known.
 #pragma once
 
 #include <array>
@@ -16,7 +17,8 @@ class Cron {
   public:
     /// Errors: InvalidArgument naming the field.
     static Result<Cron> parse(std::string_view text);
-    /// The first due minute after `after`, in micros. Errors: NotFound when there is none within eight years (30 February).
+    /// The first due minute after `after`, in micros. Errors: NotFound when there is none within
+    /// eight years (30 February).
     Result<TimestampMicros> next_after(TimestampMicros after) const;
 
   private:

@@ -27,8 +27,8 @@ TEST(Cron, FindsTheNextDueMinute) {
 }
 
 TEST(Cron, RefusesWhatIsNoSchedule) {
-    for (const char* text : {"", "* * * *", "60 * * * *", "0 24 * * *", "0 0 0 * *", "0 0 * 13 *", "a * * * *", "5-1 * * * *",
-                             "*/0 * * * *", "1,, * * * *"}) {
+    for (const char* text : {"", "* * * *", "60 * * * *", "0 24 * * *", "0 0 0 * *", "0 0 * 13 *",
+                             "a * * * *", "5-1 * * * *", "*/0 * * * *", "1,, * * * *"}) {
         EXPECT_FALSE(Cron::parse(text)) << text;
     }
     EXPECT_EQ(next("0 0 30 2 *", "2026-11-23T00:00"), "the schedule is never due");
@@ -47,13 +47,14 @@ TEST(Loop, StartsEachDueDayOnceAndRetriesFailures) {
     std::vector<std::string> started;
     LoopOptions options;
     options.retry_delay = std::chrono::seconds(0);
-    ASSERT_TRUE(run_loop(Cron::parse("0 * * * *").value(), clock, options,
-                         [&](const std::string& ds) {
-                             started.push_back(ds);
-                             if (started.size() == 4) stop.request_stop();
-                             return started.size() == 1 ? RunOutcome::Failed : RunOutcome::Done;
-                         },
-                         stop.get_token()));
+    ASSERT_TRUE(run_loop(
+        Cron::parse("0 * * * *").value(), clock, options,
+        [&](const std::string& ds) {
+            started.push_back(ds);
+            if (started.size() == 4) stop.request_stop();
+            return started.size() == 1 ? RunOutcome::Failed : RunOutcome::Done;
+        },
+        stop.get_token()));
     EXPECT_EQ(started.size(), 4U);
     EXPECT_EQ(started[0], "1970-01-01");
 }

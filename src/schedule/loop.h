@@ -19,9 +19,10 @@ struct LoopOptions {
 /// What became of a run: retried only when it failed for a reason that may pass.
 enum class RunOutcome { Done, Halted, Failed };
 
-/// Sleeps until the schedule is due, calls start(ds) with the due day (UTC), retries failures. Returns when stop is
-/// requested. Due times that pass while a run works are not caught up.
+/// Sleeps until the schedule is due, calls start(ds) with the due day (UTC), retries failures.
+/// Returns when stop is requested. Due times that pass while a run works are not caught up.
 Result<void> run_loop(const Cron& cron, const Clock& clock, const LoopOptions& options,
-                      const std::function<RunOutcome(const std::string& ds)>& start, std::stop_token stop);
+                      const std::function<RunOutcome(const std::string& ds)>& start,
+                      std::stop_token stop);
 
 }  // namespace px::schedule

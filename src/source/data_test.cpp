@@ -5,7 +5,7 @@
 #include <boost/json.hpp>
 
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 
 #include "source/byte_stream.h"
 #include "source/csv/csv_reader.h"
@@ -145,7 +145,7 @@ class EveryCsvFile : public ::testing::Test {
 };
 
 TEST_F(EveryCsvFile, IsReadOrRefusedClearlyAndItsRecordsAreFoundAgain) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();
     size_t file_count = 0;
     size_t refused = 0;
     size_t raw_records = 0;
@@ -229,10 +229,9 @@ TEST_F(EveryCsvFile, IsReadOrRefusedClearlyAndItsRecordsAreFoundAgain) {
     EXPECT_GE(file_count, 900U);
     EXPECT_GT(raw_records, 100'000U);
     EXPECT_LT(refused, 120U);
-    const auto seconds =
-        std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - start)
-            .count();
-    EXPECT_LT(seconds, 600) << "something is close to hanging";
+    // Of the processor, so that a busy machine is no failure; a true hang meets the time limit of
+    // the test program.
+    EXPECT_LT((std::clock() - start) / CLOCKS_PER_SEC, 300) << "something is close to hanging";
 }
 
 TEST_F(EveryCsvFile, IsReadOrRefusedByOtherDialectsAndTheJsonLinesReader) {

@@ -8,8 +8,9 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace px;
-    static constexpr std::string_view kTypes[] = {"string", "integer", "double", "boolean", "date", "timestamp",
-                                                  "decimal(9,2)", "decimal(18,18)", "decimal(38,10)"};
+    static constexpr std::string_view kTypes[] = {
+        "string",    "integer",      "double",         "boolean",       "date",
+        "timestamp", "decimal(9,2)", "decimal(18,18)", "decimal(38,10)"};
     if (size == 0) return 0;
     const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
     columnar::Column column(contract::parse_type(kTypes[data[0] % std::size(kTypes)]).value());

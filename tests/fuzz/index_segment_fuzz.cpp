@@ -24,7 +24,8 @@ void repair(uint8_t* bytes, size_t size) {
             uint64_t length = 0;
             std::memcpy(&offset, bytes + table + i * 32 + 8, 8);
             std::memcpy(&length, bytes + table + i * 32 + 16, 8);
-            if (offset <= size && length <= size - offset) put(table + i * 32 + 4, px::index::crc32c(0, bytes + offset, length));
+            if (offset <= size && length <= size - offset)
+                put(table + i * 32 + 4, px::index::crc32c(0, bytes + offset, length));
         }
         put(tail + 12, px::index::crc32c(0, bytes + table, size_t{count} * 32));
     }
@@ -49,9 +50,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             live.living = (*segment)->point_count();
             live.living_length = (*segment)->total_length();
             const EmbeddedView view({}, (*segment)->width(), {live}, kernels::kScalar);
-            (void)view.search_dense(std::vector<float>((*segment)->width(), 0.1F), 5, {}, Deadline::never());
+            (void)view.search_dense(std::vector<float>((*segment)->width(), 0.1F), 5, {},
+                                    Deadline::never());
             (void)view.search_lexical("inflation outlook", 5, {}, Deadline::never());
-            for (uint64_t i = 0; i < (*segment)->point_count() && i < 100; ++i) (void)view.points_of(view.point(i).document_id);
+            for (uint64_t i = 0; i < (*segment)->point_count() && i < 100; ++i)
+                (void)view.points_of(view.point(i).document_id);
         }
     }
     ::operator delete[](bytes, std::align_val_t{64});

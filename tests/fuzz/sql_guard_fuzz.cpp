@@ -18,6 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     px::engine::QueryLimits limits;
     limits.rows = 10;
     limits.time = std::chrono::milliseconds(200);
-    (void)session->query_untrusted(std::string(reinterpret_cast<const char*>(data), size), limits, px::Deadline::never());
+    (void)session->query_untrusted(std::string(reinterpret_cast<const char*>(data), size), limits,
+                                   px::Deadline::never());
     return 0;
 }

@@ -40,8 +40,10 @@ Result<answer::SearchRequest> search_request(const AskOptions& options) {
     request.filter.categories = options.categories;
     request.filter.sources = options.sources;
     constexpr int64_t kDayMicros = 86'400'000'000;
-    if (!options.from.empty()) request.filter.from = PX_TRY(parse_date(options.from).context("--from")) * kDayMicros;
-    if (!options.to.empty()) request.filter.to = (PX_TRY(parse_date(options.to).context("--to")) + 1) * kDayMicros;
+    if (!options.from.empty())
+        request.filter.from = PX_TRY(parse_date(options.from).context("--from")) * kDayMicros;
+    if (!options.to.empty())
+        request.filter.to = (PX_TRY(parse_date(options.to).context("--to")) + 1) * kDayMicros;
     if (options.mode == "dense") request.mode = answer::SearchRequest::Mode::Dense;
     if (options.mode == "lexical") request.mode = answer::SearchRequest::Mode::Lexical;
     return request;
@@ -57,8 +59,9 @@ Result<int> ask(CommandContext& context, const AskOptions& options) {
     const auto view = PX_TRY(open_view(*app, options.as_of));
     const embed::Encoder* encoder = PX_TRY(app->encoder());
     catalog::Catalog* catalog = PX_TRY(app->catalog());
-    const answer::Answer answer = PX_TRY(answer::ask(*view, *catalog, *encoder, PX_TRY(search_request(options)),
-                                                     app->answer_options(), context.deadline()));
+    const answer::Answer answer =
+        PX_TRY(answer::ask(*view, *catalog, *encoder, PX_TRY(search_request(options)),
+                           app->answer_options(), context.deadline()));
     if (context.json) {
         print(json::serialize(answer::to_json(answer)) + "\n");
         return kExitDone;
@@ -69,8 +72,9 @@ Result<int> ask(CommandContext& context, const AskOptions& options) {
         print(fmt::format("[{}] {}{}{}  {}:{}  bytes {}-{}\n    chunk {}  release {}\n", citation.n,
                           printable(citation.title.empty() ? citation.document_id : citation.title),
                           citation.author.empty() ? "" : ", " + printable(citation.author),
-                          citation.date.empty() ? "" : ", " + citation.date.substr(0, 10), printable(citation.source.file),
-                          citation.source.line, citation.source.byte_start, citation.source.byte_end, citation.chunk_id,
+                          citation.date.empty() ? "" : ", " + citation.date.substr(0, 10),
+                          printable(citation.source.file), citation.source.line,
+                          citation.source.byte_start, citation.source.byte_end, citation.chunk_id,
                           citation.release));
     }
     return kExitDone;
@@ -94,20 +98,25 @@ Result<int> search_queries(CommandContext& context, const AskOptions& options) {
         const json::value* id = object == nullptr ? nullptr : object->if_contains("query_id");
         const json::value* text = object == nullptr ? nullptr : object->if_contains("text");
         if (id == nullptr || text == nullptr || !text->is_string()) {
-            return fail(ErrorCode::InvalidArgument, fmt::format("{}:{} is not a query", options.queries, number),
+            return fail(ErrorCode::InvalidArgument,
+                        fmt::format("{}:{} is not a query", options.queries, number),
                         R"(Write {"query_id": "q1", "text": "…"} on each line)");
         }
         AskOptions one = options;
         one.question = std::string(text->get_string());
-        const std::string query_id = id->is_string() ? std::string(id->get_string()) : json::serialize(*id);
-        const auto found = PX_TRY(answer::search_documents(*view, *encoder, PX_TRY(search_request(one)),
-                                                           app->answer_options(), context.deadline())
-                                      .context("query " + query_id));
+        const std::string query_id =
+            id->is_string() ? std::string(id->get_string()) : json::serialize(*id);
+        const auto found =
+            PX_TRY(answer::search_documents(*view, *encoder, PX_TRY(search_request(one)),
+                                            app->answer_options(), context.deadline())
+                       .context("query " + query_id));
         for (const auto& [document, score] : found) {
             if (options.tsv) {
                 print(fmt::format("{}\t{}\t{:.6f}\n", query_id, document, score));
             } else {
-                print(json::serialize(json::object{{"query_id", query_id}, {"document_id", document}, {"score", score}}) + "\n");
+                print(json::serialize(json::object{
+                          {"query_id", query_id}, {"document_id", document}, {"score", score}}) +
+                      "\n");
             }
         }
     }
@@ -117,27 +126,32 @@ Result<int> search_queries(CommandContext& context, const AskOptions& options) {
 Result<int> search(CommandContext& context, const AskOptions& options) {
     if (!options.queries.empty()) return search_queries(context, options);
     if (options.question.empty()) {
-        return fail(ErrorCode::InvalidArgument, "there is nothing to search for", "px search \"…\", or --queries FILE");
+        return fail(ErrorCode::InvalidArgument, "there is nothing to search for",
+                    "px search \"…\", or --queries FILE");
     }
     const auto app = PX_TRY(context.open_app());
     const auto view = PX_TRY(open_view(*app, options.as_of));
     const embed::Encoder* encoder = PX_TRY(app->encoder());
-    const std::vector<answer::Passage> passages = PX_TRY(answer::search(
-        *view, *encoder, PX_TRY(search_request(options)), app->answer_options(), context.deadline()));
+    const std::vector<answer::Passage> passages =
+        PX_TRY(answer::search(*view, *encoder, PX_TRY(search_request(options)),
+                              app->answer_options(), context.deadline()));
     if (context.json) {
         json::array results;
         for (const answer::Passage& passage : passages) results.push_back(answer::to_json(passage));
-        print(json::serialize(json::object{
-                  {"results", std::move(results)}, {"count", passages.size()}, {"release", view->release.id.value}}) +
+        print(json::serialize(json::object{{"results", std::move(results)},
+                                           {"count", passages.size()},
+                                           {"release", view->release.id.value}}) +
               "\n");
         return kExitDone;
     }
     int rank = 0;
     for (const answer::Passage& passage : passages) {
-        print(fmt::format("{:2}. {:.3f}  {}{}\n{}\n\n", ++rank, passage.score,
-                          printable(passage.point.title.empty() ? passage.point.document_id : passage.point.title),
-                          passage.point.author.empty() ? "" : ", " + printable(passage.point.author),
-                          printable(passage.point.text)));
+        print(
+            fmt::format("{:2}. {:.3f}  {}{}\n{}\n\n", ++rank, passage.score,
+                        printable(passage.point.title.empty() ? passage.point.document_id
+                                                              : passage.point.title),
+                        passage.point.author.empty() ? "" : ", " + printable(passage.point.author),
+                        printable(passage.point.text)));
     }
     return kExitDone;
 }
@@ -149,7 +163,8 @@ Result<int> sql(CommandContext& context, const AskOptions& options) {
     engine::QueryLimits limits;
     limits.rows = options.limit;
     limits.time = std::chrono::milliseconds(static_cast<int64_t>(options.timeout_s * 1000));
-    const engine::QueryResult result = PX_TRY(reader->sql(*view, options.question, limits, context.deadline()));
+    const engine::QueryResult result =
+        PX_TRY(reader->sql(*view, options.question, limits, context.deadline()));
     if (context.json) {
         print(engine::to_json(result) + "\n");
         return kExitDone;
@@ -161,7 +176,8 @@ Result<int> sql(CommandContext& context, const AskOptions& options) {
         rows.push_back(std::move(cells));
     }
     print(render_table(result.columns, rows));
-    if (result.truncated) std::cerr << fmt::format("(only the first {} rows; raise --limit)\n", result.rows.size());
+    if (result.truncated)
+        std::cerr << fmt::format("(only the first {} rows; raise --limit)\n", result.rows.size());
     return kExitDone;
 }
 
@@ -176,12 +192,16 @@ Result<int> verify(CommandContext& context, const AskOptions& options) {
             if (line.empty()) continue;
             boost::system::error_code code;
             const json::value value = json::parse(line, code);
-            if (code) return fail(ErrorCode::InvalidArgument, "stdin is not JSON", "Pipe `px ask --json …` into it");
+            if (code)
+                return fail(ErrorCode::InvalidArgument, "stdin is not JSON",
+                            "Pipe `px ask --json …` into it");
             const json::object* object = value.if_object();
-            const json::value* list = object == nullptr ? nullptr : object->if_contains("citations");
+            const json::value* list =
+                object == nullptr ? nullptr : object->if_contains("citations");
             if (list != nullptr && list->is_array()) {
                 for (const json::value& item : list->get_array()) {
-                    if (item.is_object()) citations.push_back(PX_TRY(answer::citation_from_json(item.get_object())));
+                    if (item.is_object())
+                        citations.push_back(PX_TRY(answer::citation_from_json(item.get_object())));
                 }
             } else if (object != nullptr) {
                 citations.push_back(PX_TRY(answer::citation_from_json(*object)));
@@ -194,8 +214,10 @@ Result<int> verify(CommandContext& context, const AskOptions& options) {
     const answer::Rederive rederive = app->rederive();
     size_t verified = 0;
     for (const answer::Citation& citation : citations) {
-        const auto view = PX_TRY(open_view(*app, citation.release > 0 ? std::to_string(citation.release) : ""));
-        const answer::Verification result = PX_TRY(answer::verify(*view, *catalog, citation, rederive));
+        const auto view =
+            PX_TRY(open_view(*app, citation.release > 0 ? std::to_string(citation.release) : ""));
+        const answer::Verification result =
+            PX_TRY(answer::verify(*view, *catalog, citation, rederive));
         if (result.verified) ++verified;
         if (context.json) {
             json::object object = answer::to_json(result);
@@ -203,12 +225,15 @@ Result<int> verify(CommandContext& context, const AskOptions& options) {
             print(json::serialize(object) + "\n");
             continue;
         }
-        print(fmt::format("{} chunk {} of {} ({})\n", result.verified ? "verified" : "NOT VERIFIED", citation.chunk_id,
-                          printable(citation.document_id), printable(citation.source.file)));
-        for (const auto& [name, passed] : result.steps) print(fmt::format("    {} {}\n", passed ? "ok  " : "FAIL", name));
+        print(fmt::format("{} chunk {} of {} ({})\n", result.verified ? "verified" : "NOT VERIFIED",
+                          citation.chunk_id, printable(citation.document_id),
+                          printable(citation.source.file)));
+        for (const auto& [name, passed] : result.steps)
+            print(fmt::format("    {} {}\n", passed ? "ok  " : "FAIL", name));
         if (!result.reason.empty()) print(fmt::format("    {}\n", printable(result.reason)));
     }
-    if (!context.json) print(fmt::format("{} of {} citations verified\n", verified, citations.size()));
+    if (!context.json)
+        print(fmt::format("{} of {} citations verified\n", verified, citations.size()));
     return verified == citations.size() ? kExitDone : 1;
 }
 
@@ -225,8 +250,8 @@ Result<int> embed_lines(CommandContext& context, const AskOptions& options) {
     } else if (context.file) {
         return file.error();
     } else {
-        encoder_options.model_directory =
-            context.environment.program.parent_path().parent_path() / "share/px/models/all-MiniLM-L6-v2";
+        encoder_options.model_directory = context.environment.program.parent_path().parent_path() /
+                                          "share/px/models/all-MiniLM-L6-v2";
     }
     if (!options.precision.empty()) precision = options.precision;
     encoder_options.precision = PX_TRY(embed::parse_precision(precision));
@@ -272,7 +297,8 @@ Result<int> embed_lines(CommandContext& context, const AskOptions& options) {
         const json::object* object = code ? nullptr : value.if_object();
         const json::value* text = object == nullptr ? nullptr : object->if_contains("text");
         if (text == nullptr || !text->is_string()) {
-            return fail(ErrorCode::InvalidArgument, fmt::format("line {} of stdin has no \"text\"", number),
+            return fail(ErrorCode::InvalidArgument,
+                        fmt::format("line {} of stdin has no \"text\"", number),
                         R"(Write {"id": 1, "text": "…"} on each line)");
         }
         const json::value* id = object->if_contains("id");
@@ -307,31 +333,42 @@ void add_ask_commands(CLI::App& cli, CommandContext& context) {
     };
 
     auto ask_options = std::make_shared<AskOptions>();
-    CLI::App* ask_command = cli.add_subcommand("ask", "Answer a question from the sources, with citations");
+    CLI::App* ask_command =
+        cli.add_subcommand("ask", "Answer a question from the sources, with citations");
     ask_command->add_option("question", ask_options->question, "The question")->required();
     add_filters(ask_command, ask_options);
     choose(ask_command, ask_options, ask);
 
     auto search_options = std::make_shared<AskOptions>();
-    CLI::App* search_command = cli.add_subcommand("search", "The passages that fit a question best");
+    CLI::App* search_command =
+        cli.add_subcommand("search", "The passages that fit a question best");
     search_command->add_option("question", search_options->question, "The question");
-    search_command->add_option("-k,--top-k", search_options->top_k, "How many")->check(CLI::Range(1, 10'000));
-    search_command->add_option("--queries", search_options->queries, "JSON lines {query_id, text}: documents for each");
-    search_command->add_flag("--tsv", search_options->tsv, "With --queries: query_id, document_id, score");
+    search_command->add_option("-k,--top-k", search_options->top_k, "How many")
+        ->check(CLI::Range(1, 10'000));
+    search_command->add_option("--queries", search_options->queries,
+                               "JSON lines {query_id, text}: documents for each");
+    search_command->add_flag("--tsv", search_options->tsv,
+                             "With --queries: query_id, document_id, score");
     add_filters(search_command, search_options);
     choose(search_command, search_options, search);
 
     auto sql_options = std::make_shared<AskOptions>();
-    CLI::App* sql_command = cli.add_subcommand("sql", "Run one read-only SELECT over a release's tables");
+    CLI::App* sql_command =
+        cli.add_subcommand("sql", "Run one read-only SELECT over a release's tables");
     sql_command->add_option("query", sql_options->question, "The SELECT")->required();
     sql_command->add_option("--as-of", sql_options->as_of, "A release id or a time");
-    sql_command->add_option("--limit", sql_options->limit, "Rows at most")->check(CLI::Range(1, 100'000'000));
+    sql_command->add_option("--limit", sql_options->limit, "Rows at most")
+        ->check(CLI::Range(1, 100'000'000));
     sql_command->add_option("--timeout", sql_options->timeout_s, "Seconds at most");
     choose(sql_command, sql_options, sql);
 
     auto verify_options = std::make_shared<AskOptions>();
-    CLI::App* verify_command = cli.add_subcommand("verify", "Re-derive a citation from the landed bytes");
-    verify_command->add_option("citation", verify_options->citation, "A chunk id, or - for `px ask --json` on stdin")->required();
+    CLI::App* verify_command =
+        cli.add_subcommand("verify", "Re-derive a citation from the landed bytes");
+    verify_command
+        ->add_option("citation", verify_options->citation,
+                     "A chunk id, or - for `px ask --json` on stdin")
+        ->required();
     verify_command->add_option("--as-of", verify_options->as_of, "A release id or a time");
     choose(verify_command, verify_options, verify);
 
@@ -339,7 +376,8 @@ void add_ask_commands(CLI::App& cli, CommandContext& context) {
     CLI::App* embed_command = cli.add_subcommand("embed", "Vectors of {id, text} lines on stdin");
     embed_command->add_option("--precision", embed_options->precision, "fp32, bf16 (default) …");
     embed_command->add_option("--threads", embed_options->threads, "Threads (0: all)");
-    embed_command->add_flag("--raw", embed_options->raw, "Raw little-endian f32 instead of JSON lines");
+    embed_command->add_flag("--raw", embed_options->raw,
+                            "Raw little-endian f32 instead of JSON lines");
     choose(embed_command, embed_options, embed_lines);
 }
 

@@ -1,5 +1,6 @@
-// The commands of px: each adds itself to the command line and returns an exit code when it ran. Rank 6.
-// stdout carries data, stderr logs and messages; --json prints one JSON value (or JSON lines) on stdout.
+// The commands of px: each adds itself to the command line and returns an exit code when it ran.
+// Rank 6. stdout carries data, stderr logs and messages; --json prints one JSON value (or JSON
+// lines) on stdout.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -32,21 +33,26 @@ struct CommandContext {
     Deadline deadline() const { return {std::chrono::steady_clock::time_point::max(), stop}; }
 };
 
-void add_run_commands(CLI::App& cli, CommandContext& context);      // run plan backfill graph
-void add_ask_commands(CLI::App& cli, CommandContext& context);      // ask search sql verify embed
-void add_history_commands(CLI::App& cli, CommandContext& context);  // status runs releases tables quarantine vacuum
-void add_serve_commands(CLI::App& cli, CommandContext& context);    // serve up
-void add_setup_commands(CLI::App& cli, CommandContext& context);    // init doctor config completion export
+void add_run_commands(CLI::App& cli, CommandContext& context);  // run plan backfill graph
+void add_ask_commands(CLI::App& cli, CommandContext& context);  // ask search sql verify embed
+void add_history_commands(
+    CLI::App& cli, CommandContext& context);  // status runs releases tables quarantine vacuum
+void add_serve_commands(CLI::App& cli, CommandContext& context);  // serve up
+void add_setup_commands(CLI::App& cli,
+                        CommandContext& context);  // init doctor config completion export
 
 /// Today in UTC.
 std::string today(const Clock& clock);
-/// Writes to stdout. False (and a failed exit) when nobody reads any more is not an error: EPIPE ends quietly.
+/// Writes to stdout. False (and a failed exit) when nobody reads any more is not an error: EPIPE
+/// ends quietly.
 void print(std::string_view text);
 /// Columns aligned for people.
-std::string render_table(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows);
+std::string render_table(const std::vector<std::string>& columns,
+                         const std::vector<std::vector<std::string>>& rows);
 /// "2026-11-23 08:27:01".
 std::string short_time(TimestampMicros micros);
-/// Text without control characters (terminal escapes of hostile sources), line breaks and tabs kept.
+/// Text without control characters (terminal escapes of hostile sources), line breaks and tabs
+/// kept.
 std::string printable(std::string_view text);
 /// As a JSON string, with its quotes.
 std::string json_quote(std::string_view text);

@@ -33,13 +33,15 @@ json::value embedded_json(const std::string& text) {
 }
 
 json::object run_json(const catalog::Run& run) {
-    json::object object{{"id", run.id.value},
-                        {"ds", run.ds},
-                        {"state", catalog::run_state_name(run.state)},
-                        {"started_at", format_timestamp(run.started_at)},
-                        {"finished_at", run.finished_at ? json::value(format_timestamp(*run.finished_at)) : json::value()},
-                        {"message", run.message},
-                        {"report", embedded_json(run.report_json)}};
+    json::object object{
+        {"id", run.id.value},
+        {"ds", run.ds},
+        {"state", catalog::run_state_name(run.state)},
+        {"started_at", format_timestamp(run.started_at)},
+        {"finished_at",
+         run.finished_at ? json::value(format_timestamp(*run.finished_at)) : json::value()},
+        {"message", run.message},
+        {"report", embedded_json(run.report_json)}};
     if (run.release) object["release"] = run.release->value;
     return object;
 }
@@ -49,7 +51,9 @@ Result<int> runs(CommandContext& context, const ListOptions& options) {
     catalog::Catalog* catalog = PX_TRY(app->catalog());
     if (!options.run.empty()) {
         const std::optional<catalog::Run> run = PX_TRY(catalog->run({options.run}));
-        if (!run) return fail(ErrorCode::NotFound, fmt::format("there is no run {}", options.run), "See `px runs`");
+        if (!run)
+            return fail(ErrorCode::NotFound, fmt::format("there is no run {}", options.run),
+                        "See `px runs`");
         json::object object = run_json(*run);
         json::array tasks;
         for (const catalog::TaskAttempt& task : PX_TRY(catalog->tasks(run->id))) {
@@ -58,7 +62,8 @@ Result<int> runs(CommandContext& context, const ListOptions& options) {
                 {"attempt", task.attempt},
                 {"state", task.state},
                 {"started_at", format_timestamp(task.started_at)},
-                {"finished_at", task.finished_at ? json::value(format_timestamp(*task.finished_at)) : json::value()},
+                {"finished_at", task.finished_at ? json::value(format_timestamp(*task.finished_at))
+                                                 : json::value()},
                 {"message", task.message}});
         }
         object["tasks"] = std::move(tasks);
@@ -85,11 +90,13 @@ Result<int> runs(CommandContext& context, const ListOptions& options) {
     for (const catalog::Run& run : list) {
         const double seconds =
             run.finished_at ? static_cast<double>(*run.finished_at - run.started_at) / 1e6 : 0.0;
-        rows.push_back({run.id.value, run.ds, std::string(catalog::run_state_name(run.state)), short_time(run.started_at),
+        rows.push_back({run.id.value, run.ds, std::string(catalog::run_state_name(run.state)),
+                        short_time(run.started_at),
                         run.finished_at ? fmt::format("{:.1f} s", seconds) : "-",
                         run.release ? std::to_string(run.release->value) : "-", run.message});
     }
-    print(render_table({"run", "ds", "state", "started (UTC)", "took", "release", "message"}, rows));
+    print(
+        render_table({"run", "ds", "state", "started (UTC)", "took", "release", "message"}, rows));
     return kExitDone;
 }
 
@@ -122,10 +129,12 @@ Result<int> releases(CommandContext& context, const ListOptions& options) {
         for (const auto& [table, version] : release.table_versions) {
             tables += fmt::format("{}{}@{}", tables.empty() ? "" : " ", table, version);
         }
-        rows.push_back({std::to_string(release.id.value), release.ds, short_time(release.published_at),
-                        std::to_string(release.documents), std::to_string(release.chunks), tables});
+        rows.push_back({std::to_string(release.id.value), release.ds,
+                        short_time(release.published_at), std::to_string(release.documents),
+                        std::to_string(release.chunks), tables});
     }
-    print(render_table({"release", "ds", "published (UTC)", "documents", "chunks", "tables"}, rows));
+    print(
+        render_table({"release", "ds", "published (UTC)", "documents", "chunks", "tables"}, rows));
     return kExitDone;
 }
 
@@ -139,22 +148,25 @@ Result<int> tables(CommandContext& context, const ListOptions& options) {
         for (const answer::TableInfo& table : list) {
             json::array columns;
             for (const columnar::Field& field : table.schema.fields) {
-                columns.push_back(json::object{{"name", field.name}, {"type", columnar::delta_type_name(field.type)}});
+                columns.push_back(json::object{{"name", field.name},
+                                               {"type", columnar::delta_type_name(field.type)}});
             }
-            array.push_back(json::object{{"name", table.name},
-                                         {"version", table.version},
-                                         {"rows", table.row_count ? json::value(*table.row_count) : json::value()},
-                                         {"files", table.file_count},
-                                         {"bytes", table.size_bytes},
-                                         {"partition_columns", json::value_from(table.partition_columns)},
-                                         {"columns", std::move(columns)}});
+            array.push_back(json::object{
+                {"name", table.name},
+                {"version", table.version},
+                {"rows", table.row_count ? json::value(*table.row_count) : json::value()},
+                {"files", table.file_count},
+                {"bytes", table.size_bytes},
+                {"partition_columns", json::value_from(table.partition_columns)},
+                {"columns", std::move(columns)}});
         }
         print(json::serialize(array) + "\n");
         return kExitDone;
     }
     std::vector<std::vector<std::string>> rows;
     for (const answer::TableInfo& table : list) {
-        rows.push_back({table.name, std::to_string(table.version), table.row_count ? std::to_string(*table.row_count) : "?",
+        rows.push_back({table.name, std::to_string(table.version),
+                        table.row_count ? std::to_string(*table.row_count) : "?",
                         std::to_string(table.file_count), std::to_string(table.size_bytes),
                         std::to_string(table.schema.fields.size())});
     }
@@ -170,7 +182,8 @@ Result<int> quarantine_list(CommandContext& context, const ListOptions& options)
     limits.rows = options.limit;
     std::string where = " WHERE true";
     std::vector<std::string> parameters;
-    for (const auto& [column, value] : {std::pair{"source", options.source}, std::pair{"ds", options.ds}}) {
+    for (const auto& [column, value] :
+         {std::pair{"source", options.source}, std::pair{"ds", options.ds}}) {
         if (value.empty()) continue;
         parameters.push_back(value);
         where += fmt::format(" AND {} = ${}", column, parameters.size());
@@ -181,8 +194,10 @@ Result<int> quarantine_list(CommandContext& context, const ListOptions& options)
     }
     const engine::QueryResult result = PX_TRY(reader->query(
         *view,
-        "SELECT source, ds, file, line, rule, \"column\", value, reason, byte_start, byte_end, landed, "
-        "substr(coalesce(TRY(decode(raw)), CAST(raw AS VARCHAR)), 1, 200) AS raw FROM quarantine" + where + " ORDER BY source, ds, file, line",
+        "SELECT source, ds, file, line, rule, \"column\", value, reason, byte_start, byte_end, "
+        "landed, "
+        "substr(coalesce(TRY(decode(raw)), CAST(raw AS VARCHAR)), 1, 200) AS raw FROM quarantine" +
+            where + " ORDER BY source, ds, file, line",
         parameters, limits, context.deadline()));
     if (context.json) {
         std::string lines = "[";
@@ -195,8 +210,9 @@ Result<int> quarantine_list(CommandContext& context, const ListOptions& options)
     }
     std::vector<std::vector<std::string>> rows;
     for (const auto& row : result.rows) {
-        rows.push_back({row[0].value_or(""), row[1].value_or(""), row[2].value_or("") + ":" + row[3].value_or(""),
-                        row[4].value_or(""), row[5].value_or(""), row[7].value_or("")});
+        rows.push_back({row[0].value_or(""), row[1].value_or(""),
+                        row[2].value_or("") + ":" + row[3].value_or(""), row[4].value_or(""),
+                        row[5].value_or(""), row[7].value_or("")});
     }
     print(render_table({"source", "ds", "record", "rule", "column", "reason"}, rows));
     return kExitDone;
@@ -207,7 +223,8 @@ Result<int> quarantine_replay(CommandContext& context, const ListOptions& option
     pipeline::RunRequest request;
     request.ds = options.ds.empty() ? today(app->clock()) : options.ds;
     request.input = pipeline::RunRequest::Input::Landed;
-    const pipeline::RunReport report = PX_TRY(pipeline::run(app->run_services(), request, context.deadline()));
+    const pipeline::RunReport report =
+        PX_TRY(pipeline::run(app->run_services(), request, context.deadline()));
     if (context.json) {
         print(pipeline::report_json(report) + "\n");
     } else if (report.result == pipeline::RunResult::Unchanged) {
@@ -219,8 +236,8 @@ Result<int> quarantine_replay(CommandContext& context, const ListOptions& option
             accepted += source.accepted;
             rejected += source.rejected;
         }
-        print(fmt::format("Replayed {}: {} rows accepted, {} still quarantined, release {}\n", request.ds, accepted, rejected,
-                          report.release));
+        print(fmt::format("Replayed {}: {} rows accepted, {} still quarantined, release {}\n",
+                          request.ds, accepted, rejected, report.release));
     }
     if (report.result == pipeline::RunResult::Halted) return kExitHalted;
     return report.result == pipeline::RunResult::Unchanged ? kExitNothingToDo : kExitDone;
@@ -233,26 +250,30 @@ Result<int> status(CommandContext& context, const ListOptions&) {
     const std::vector<catalog::Run> last = PX_TRY(catalog->runs(1));
     const std::vector<catalog::Run> unfinished = PX_TRY(catalog->unfinished_runs());
     if (context.json) {
-        print(json::serialize(json::object{{"pipeline", app->definition().name},
-                                           {"release", release ? json::value(release_json(*release)) : json::value()},
-                                           {"last_run", last.empty() ? json::value() : json::value(run_json(last[0]))},
-                                           {"unfinished_runs", unfinished.size()}}) +
+        print(json::serialize(json::object{
+                  {"pipeline", app->definition().name},
+                  {"release", release ? json::value(release_json(*release)) : json::value()},
+                  {"last_run", last.empty() ? json::value() : json::value(run_json(last[0]))},
+                  {"unfinished_runs", unfinished.size()}}) +
               "\n");
         return kExitDone;
     }
     print(fmt::format("pipeline    {}\n", app->definition().name));
     if (release) {
-        print(fmt::format("release     {} of {} (published {}): {} documents, {} chunks, {} tables\n", release->id.value,
-                          release->ds, short_time(release->published_at), release->documents, release->chunks,
-                          release->table_versions.size()));
+        print(
+            fmt::format("release     {} of {} (published {}): {} documents, {} chunks, {} tables\n",
+                        release->id.value, release->ds, short_time(release->published_at),
+                        release->documents, release->chunks, release->table_versions.size()));
     } else {
         print("release     none yet\n");
     }
     if (!last.empty()) {
-        print(fmt::format("last run    {} {}{}\n", last[0].id.value, catalog::run_state_name(last[0].state),
+        print(fmt::format("last run    {} {}{}\n", last[0].id.value,
+                          catalog::run_state_name(last[0].state),
                           last[0].message.empty() ? "" : ": " + last[0].message));
     }
-    if (!unfinished.empty()) print(fmt::format("unfinished  {} run(s); `px run` finishes them\n", unfinished.size()));
+    if (!unfinished.empty())
+        print(fmt::format("unfinished  {} run(s); `px run` finishes them\n", unfinished.size()));
     return kExitDone;
 }
 
@@ -260,7 +281,8 @@ Result<int> vacuum(CommandContext& context, const ListOptions& options) {
     const auto app = PX_TRY(context.open_app());
     catalog::Catalog* catalog = PX_TRY(app->catalog());
     if (!PX_TRY(catalog->unfinished_runs()).empty()) {
-        return fail(ErrorCode::Conflict, "a run is unfinished; its staged files must stay", "Finish it with `px run` first");
+        return fail(ErrorCode::Conflict, "a run is unfinished; its staged files must stay",
+                    "Finish it with `px run` first");
     }
     const TimestampMicros older_than =
         app->clock().now() - static_cast<int64_t>(options.retention_days * 86'400.0 * 1e6);
@@ -282,11 +304,13 @@ Result<int> vacuum(CommandContext& context, const ListOptions& options) {
         lake::DeltaTable delta(app->lake(), table, app->clock());
         std::vector<lake::TableVersion> keep;
         for (int64_t version : wanted) keep.push_back({version});
-        const lake::VacuumReport freed = PX_TRY(
-            delta.vacuum(older_than, keep,
-                         options.dry_run ? lake::DeltaTable::VacuumMode::DryRun : lake::DeltaTable::VacuumMode::Delete));
+        const lake::VacuumReport freed =
+            PX_TRY(delta.vacuum(older_than, keep,
+                                options.dry_run ? lake::DeltaTable::VacuumMode::DryRun
+                                                : lake::DeltaTable::VacuumMode::Delete));
         total += freed.bytes;
-        report.push_back(json::object{{"table", table}, {"files", freed.files}, {"bytes", freed.bytes}});
+        report.push_back(
+            json::object{{"table", table}, {"files", freed.files}, {"bytes", freed.bytes}});
     }
     int64_t index_bytes = 0;
     if (!options.dry_run) index_bytes = PX_TRY(app->vectors().vacuum(manifests));
@@ -297,8 +321,9 @@ Result<int> vacuum(CommandContext& context, const ListOptions& options) {
                                            {"releases_kept", kept.size()}}) +
               "\n");
     } else {
-        print(fmt::format("{} {} bytes of the lake and {} of the index; {} releases stay readable\n",
-                          options.dry_run ? "Would free" : "Freed", total, index_bytes, kept.size()));
+        print(
+            fmt::format("{} {} bytes of the lake and {} of the index; {} releases stay readable\n",
+                        options.dry_run ? "Would free" : "Freed", total, index_bytes, kept.size()));
     }
     return kExitDone;
 }
@@ -307,37 +332,47 @@ Result<int> vacuum(CommandContext& context, const ListOptions& options) {
 
 void add_history_commands(CLI::App& cli, CommandContext& context) {
     auto options = std::make_shared<ListOptions>();
-    const auto choose = [&context, options](CLI::App* command,
-                                            Result<int> (*function)(CommandContext&, const ListOptions&)) {
+    const auto choose = [&context, options](
+                            CLI::App* command,
+                            Result<int> (*function)(CommandContext&, const ListOptions&)) {
         command->callback([&context, options, function] {
             context.chosen = [&context, options, function] { return function(context, *options); };
         });
     };
-    choose(cli.add_subcommand("status", "The release served, the last run, what is unfinished"), status);
-    CLI::App* runs_command = cli.add_subcommand("runs", "Past runs; with an id: its tasks and checks");
+    choose(cli.add_subcommand("status", "The release served, the last run, what is unfinished"),
+           status);
+    CLI::App* runs_command =
+        cli.add_subcommand("runs", "Past runs; with an id: its tasks and checks");
     runs_command->add_option("run", options->run, "A run id");
-    runs_command->add_option("--limit", options->limit, "How many")->check(CLI::Range(1, 1'000'000));
+    runs_command->add_option("--limit", options->limit, "How many")
+        ->check(CLI::Range(1, 1'000'000));
     choose(runs_command, runs);
-    CLI::App* releases_command = cli.add_subcommand("releases", "Published releases, the newest first");
-    releases_command->add_option("--limit", options->limit, "How many")->check(CLI::Range(1, 1'000'000));
+    CLI::App* releases_command =
+        cli.add_subcommand("releases", "Published releases, the newest first");
+    releases_command->add_option("--limit", options->limit, "How many")
+        ->check(CLI::Range(1, 1'000'000));
     choose(releases_command, releases);
     CLI::App* tables_command = cli.add_subcommand("tables", "Tables of a release");
     tables_command->add_option("--as-of", options->as_of, "A release id or a time");
     choose(tables_command, tables);
     CLI::App* quarantine_command = cli.add_subcommand("quarantine", "Rejected records");
     quarantine_command->require_subcommand(1);
-    CLI::App* list_command = quarantine_command->add_subcommand("list", "Rejected records with rule, place and reason");
+    CLI::App* list_command =
+        quarantine_command->add_subcommand("list", "Rejected records with rule, place and reason");
     list_command->add_option("--source", options->source, "Of this source");
     list_command->add_option("--ds", options->ds, "Of this logical date");
     list_command->add_option("--as-of", options->as_of, "A release id or a time");
-    list_command->add_option("--limit", options->limit, "How many")->check(CLI::Range(1, 1'000'000));
+    list_command->add_option("--limit", options->limit, "How many")
+        ->check(CLI::Range(1, 1'000'000));
     choose(list_command, quarantine_list);
-    CLI::App* replay_command =
-        quarantine_command->add_subcommand("replay", "Read a date's landed files again, after the contract was mended");
+    CLI::App* replay_command = quarantine_command->add_subcommand(
+        "replay", "Read a date's landed files again, after the contract was mended");
     replay_command->add_option("--ds", options->ds, "Logical date (default: today, UTC)");
     choose(replay_command, quarantine_replay);
     CLI::App* vacuum_command = cli.add_subcommand("vacuum", "Delete files no kept release needs");
-    vacuum_command->add_option("--retention-days", options->retention_days, "Releases of so many days stay readable")
+    vacuum_command
+        ->add_option("--retention-days", options->retention_days,
+                     "Releases of so many days stay readable")
         ->check(CLI::Range(0.0, 36'500.0));
     vacuum_command->add_flag("--dry-run", options->dry_run, "Only say what would be deleted");
     choose(vacuum_command, vacuum);

@@ -30,7 +30,8 @@ std::string printable(std::string_view text) {
     for (size_t i = 0; i < text.size(); ++i) {
         const auto byte = static_cast<unsigned char>(text[i]);
         // C1 controls (U+0080 to U+009F) are C2 80 … C2 9F in UTF-8.
-        const bool c1 = byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) >= 0x80 &&
+        const bool c1 = byte == 0xC2 && i + 1 < text.size() &&
+                        static_cast<unsigned char>(text[i + 1]) >= 0x80 &&
                         static_cast<unsigned char>(text[i + 1]) <= 0x9F;
         if (c1) {
             ++i;
@@ -42,9 +43,12 @@ std::string printable(std::string_view text) {
     return clean;
 }
 
-std::string json_quote(std::string_view text) { return boost::json::serialize(boost::json::value(text)); }
+std::string json_quote(std::string_view text) {
+    return boost::json::serialize(boost::json::value(text));
+}
 
-std::string render_table(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows) {
+std::string render_table(const std::vector<std::string>& columns,
+                         const std::vector<std::vector<std::string>>& rows) {
     constexpr size_t kCellMax = 80;
     const auto cell = [](const std::string& text) {
         std::string flat = printable(text);
@@ -53,7 +57,8 @@ std::string render_table(const std::vector<std::string>& columns, const std::vec
         }
         if (utf8_length(flat) <= kCellMax) return flat;
         size_t end = 0;
-        for (size_t points = 0; points < kCellMax - 1 && end < flat.size(); ++points) utf8_next(flat, end);
+        for (size_t points = 0; points < kCellMax - 1 && end < flat.size(); ++points)
+            utf8_next(flat, end);
         return flat.substr(0, end) + "…";
     };
     std::vector<size_t> widths;

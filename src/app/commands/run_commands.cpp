@@ -19,8 +19,8 @@ std::string report_text(const RunReport& report, bool planned) {
             text += fmt::format("  {:<16} unchanged\n", source.name);
             continue;
         }
-        text += fmt::format("  {:<16} {} files, {} rows accepted, {} quarantined\n", source.name, source.files,
-                            source.accepted, source.rejected);
+        text += fmt::format("  {:<16} {} files, {} rows accepted, {} quarantined\n", source.name,
+                            source.files, source.accepted, source.rejected);
         for (const pipeline::RejectedSample& sample : source.samples) {
             text += fmt::format("      {}:{} {}{}{}\n", sample.file, sample.line, sample.column,
                                 sample.column.empty() ? "" : ": ", printable(sample.reason));
@@ -28,18 +28,24 @@ std::string report_text(const RunReport& report, bool planned) {
     }
     switch (report.result) {
         case RunResult::Unchanged:
-            text = std::string("Nothing to do: the sources are what the newest release was made from.\n");
+            text = std::string(
+                "Nothing to do: the sources are what the newest release was made from.\n");
             break;
         case RunResult::Halted:
-            text += planned ? "The gate would halt this run:\n" : "The gate halted the run; the last release keeps serving:\n";
-            for (const std::string& reason : report.reasons) text += "  - " + printable(reason) + "\n";
+            text += planned ? "The gate would halt this run:\n"
+                            : "The gate halted the run; the last release keeps serving:\n";
+            for (const std::string& reason : report.reasons)
+                text += "  - " + printable(reason) + "\n";
             break;
         case RunResult::Published:
-            text += fmt::format("  chunks           {}embed {}, {}reuse {}, {}delete {}\n", verb, report.chunks_embedded, verb,
-                                report.chunks_reused, verb, report.chunks_deleted);
+            text += fmt::format("  chunks           {}embed {}, {}reuse {}, {}delete {}\n", verb,
+                                report.chunks_embedded, verb, report.chunks_reused, verb,
+                                report.chunks_deleted);
             if (!planned) {
-                text += fmt::format("Published release {} (run {}): {} documents, {} chunks, in {:.1f} s\n", report.release,
-                                    report.run_id, report.documents, report.chunks_total, report.elapsed_s);
+                text += fmt::format(
+                    "Published release {} (run {}): {} documents, {} chunks, in {:.1f} s\n",
+                    report.release, report.run_id, report.documents, report.chunks_total,
+                    report.elapsed_s);
             }
             break;
     }
@@ -72,11 +78,13 @@ Result<int> run_once(CommandContext& context, const RunOptions& options) {
     request.ds = options.ds.empty() ? today(app->clock()) : options.ds;
     request.restart = options.restart;
     if (options.from_landing) request.input = pipeline::RunRequest::Input::Landed;
-    const RunReport report = PX_TRY(pipeline::run(app->run_services(), request, context.deadline()));
+    const RunReport report =
+        PX_TRY(pipeline::run(app->run_services(), request, context.deadline()));
     if (context.json) {
         print(pipeline::report_json(report) + "\n");
     } else {
-        print(fmt::format("{} for {}\n{}", app->definition().name, report.ds, report_text(report, false)));
+        print(fmt::format("{} for {}\n{}", app->definition().name, report.ds,
+                          report_text(report, false)));
     }
     return exit_code(report);
 }
@@ -85,11 +93,13 @@ Result<int> plan_once(CommandContext& context, const RunOptions& options) {
     const auto app = PX_TRY(context.open_app());
     pipeline::RunRequest request;
     request.ds = options.ds.empty() ? today(app->clock()) : options.ds;
-    const RunReport report = PX_TRY(pipeline::plan(app->run_services(), request, context.deadline()));
+    const RunReport report =
+        PX_TRY(pipeline::plan(app->run_services(), request, context.deadline()));
     if (context.json) {
         print(pipeline::report_json(report) + "\n");
     } else {
-        print(fmt::format("Plan of {} for {}\n{}", app->definition().name, report.ds, report_text(report, true)));
+        print(fmt::format("Plan of {} for {}\n{}", app->definition().name, report.ds,
+                          report_text(report, true)));
     }
     return exit_code(report);
 }
@@ -98,23 +108,30 @@ Result<int> backfill(CommandContext& context, const RunOptions& options) {
     const int32_t from = PX_TRY(parse_date(options.from).context("--from"));
     const int32_t to = PX_TRY(parse_date(options.to).context("--to"));
     if (to < from) {
-        return fail(ErrorCode::InvalidArgument, fmt::format("--to {} is before --from {}", options.to, options.from));
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("--to {} is before --from {}", options.to, options.from));
     }
-    if (to - from > 36'600) return fail(ErrorCode::InvalidArgument, "the range is longer than a hundred years");
+    if (to - from > 36'600)
+        return fail(ErrorCode::InvalidArgument, "the range is longer than a hundred years");
     const auto app = PX_TRY(context.open_app());
     int worst = kExitNothingToDo;
     for (int32_t i = 0; i <= to - from; ++i) {
         pipeline::RunRequest request;
         request.ds = format_date(options.newest_first ? to - i : from + i);
-        const RunReport report = PX_TRY(pipeline::run(app->run_services(), request, context.deadline()).context("ds " + request.ds));
+        const RunReport report =
+            PX_TRY(pipeline::run(app->run_services(), request, context.deadline())
+                       .context("ds " + request.ds));
         if (context.json) {
             print(pipeline::report_json(report) + "\n");
         } else {
-            print(fmt::format("{} for {}\n{}", app->definition().name, report.ds, report_text(report, false)));
+            print(fmt::format("{} for {}\n{}", app->definition().name, report.ds,
+                              report_text(report, false)));
         }
         const int code = exit_code(report);
         if (code == kExitHalted) {
-            log::error("backfill.halted", {{"ds", request.ds}, {"next", "mend the source, then repeat the same command"}});
+            log::error(
+                "backfill.halted",
+                {{"ds", request.ds}, {"next", "mend the source, then repeat the same command"}});
             return code;
         }
         if (code == kExitDone) worst = kExitDone;
@@ -126,26 +143,39 @@ Result<int> backfill(CommandContext& context, const RunOptions& options) {
 
 void add_run_commands(CLI::App& cli, CommandContext& context) {
     auto options = std::make_shared<RunOptions>();
-    CLI::App* run = cli.add_subcommand("run", "Run the pipeline for a logical date and publish a release");
+    CLI::App* run =
+        cli.add_subcommand("run", "Run the pipeline for a logical date and publish a release");
     run->add_option("--ds", options->ds, "Logical date, YYYY-MM-DD (default: today, UTC)");
-    run->add_flag("--restart", options->restart, "Give up an unfinished run instead of finishing it");
-    run->add_flag("--from-landing", options->from_landing, "Use the files landed for this date before, not the sources");
-    run->callback([&context, options] { context.chosen = [&context, options] { return run_once(context, *options); }; });
+    run->add_flag("--restart", options->restart,
+                  "Give up an unfinished run instead of finishing it");
+    run->add_flag("--from-landing", options->from_landing,
+                  "Use the files landed for this date before, not the sources");
+    run->callback([&context, options] {
+        context.chosen = [&context, options] { return run_once(context, *options); };
+    });
 
-    CLI::App* plan = cli.add_subcommand("plan", "Say exactly what `px run` would do; writes nothing");
+    CLI::App* plan =
+        cli.add_subcommand("plan", "Say exactly what `px run` would do; writes nothing");
     plan->add_option("--ds", options->ds, "Logical date, YYYY-MM-DD (default: today, UTC)");
-    plan->callback([&context, options] { context.chosen = [&context, options] { return plan_once(context, *options); }; });
+    plan->callback([&context, options] {
+        context.chosen = [&context, options] { return plan_once(context, *options); };
+    });
 
-    CLI::App* fill = cli.add_subcommand("backfill", "Run a range of logical dates one after another");
+    CLI::App* fill =
+        cli.add_subcommand("backfill", "Run a range of logical dates one after another");
     fill->add_option("--from", options->from, "First date")->required();
     fill->add_option("--to", options->to, "Last date")->required();
     fill->add_flag("--newest-first", options->newest_first, "Begin with the last date");
-    fill->callback([&context, options] { context.chosen = [&context, options] { return backfill(context, *options); }; });
+    fill->callback([&context, options] {
+        context.chosen = [&context, options] { return backfill(context, *options); };
+    });
 
-    CLI::App* graph = cli.add_subcommand("graph", "The tasks of the pipeline and what they wait for, as JSON");
+    CLI::App* graph =
+        cli.add_subcommand("graph", "The tasks of the pipeline and what they wait for, as JSON");
     graph->callback([&context] {
         context.chosen = [&context]() -> Result<int> {
-            const Config config = PX_TRY(load_config(PX_TRY(find_pipeline_file(context.file)), context.environment));
+            const Config config =
+                PX_TRY(load_config(PX_TRY(find_pipeline_file(context.file)), context.environment));
             print(pipeline::graph_json(config.definition) + "\n");
             return kExitDone;
         };

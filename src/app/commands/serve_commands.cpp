@@ -42,17 +42,20 @@ Result<std::unique_ptr<gateway::Gateway>> start_gateway(App& app, const ServeOpt
                                       app.definition().name,
                                       kVersion};
     gateway::GatewayOptions gateway_options;
-    gateway_options.http.address = options.address.empty() ? app.config().serve_address : options.address;
-    gateway_options.http.port = static_cast<uint16_t>(options.port >= 0 ? options.port : app.config().serve_port);
+    gateway_options.http.address =
+        options.address.empty() ? app.config().serve_address : options.address;
+    gateway_options.http.port =
+        static_cast<uint16_t>(options.port >= 0 ? options.port : app.config().serve_port);
     return gateway::Gateway::start(std::move(services), gateway_options);
 }
 
 void announce(const CommandContext& context, const App& app, const gateway::Gateway& gateway) {
     if (context.json) {
-        print(fmt::format("{{\"url\":{},\"pipeline\":{}}}\n", json_quote(gateway.url()), json_quote(app.definition().name)));
+        print(fmt::format("{{\"url\":{},\"pipeline\":{}}}\n", json_quote(gateway.url()),
+                          json_quote(app.definition().name)));
     } else {
-        print(fmt::format("Serving {} at {}/  (API: {}/docs; stop with Ctrl-C)\n", app.definition().name, gateway.url(),
-                          gateway.url()));
+        print(fmt::format("Serving {} at {}/  (API: {}/docs; stop with Ctrl-C)\n",
+                          app.definition().name, gateway.url(), gateway.url()));
     }
     std::fflush(stdout);
 }
@@ -72,24 +75,29 @@ Result<int> up(CommandContext& context, const ServeOptions& options) {
     const pipeline::Definition& definition = app->definition();
     if (definition.schedule.timezone != "UTC") {
         return fail(ErrorCode::InvalidArgument,
-                    fmt::format("schedule.timezone is '{}'; the built-in scheduler knows UTC", definition.schedule.timezone),
+                    fmt::format("schedule.timezone is '{}'; the built-in scheduler knows UTC",
+                                definition.schedule.timezone),
                     "Write timezone: UTC and move the cron hours accordingly");
     }
-    const schedule::Cron cron = PX_TRY(schedule::Cron::parse(definition.schedule.cron).context("schedule.cron"));
+    const schedule::Cron cron =
+        PX_TRY(schedule::Cron::parse(definition.schedule.cron).context("schedule.cron"));
     const auto start = [&](const std::string& ds) {
         pipeline::RunRequest request;
         request.ds = ds;
-        const Result<pipeline::RunReport> report = pipeline::run(app->run_services(), request, context.deadline());
+        const Result<pipeline::RunReport> report =
+            pipeline::run(app->run_services(), request, context.deadline());
         if (!report) {
             log::error("run.failed", {{"ds", ds}, {"error", report.error().to_string()}});
             return schedule::RunOutcome::Failed;
         }
-        return report->result == pipeline::RunResult::Halted ? schedule::RunOutcome::Halted : schedule::RunOutcome::Done;
+        return report->result == pipeline::RunResult::Halted ? schedule::RunOutcome::Halted
+                                                             : schedule::RunOutcome::Done;
     };
     // Serving needs a release: the first run happens now.
     if (!app->catalog() || !PX_TRY(PX_TRY(app->catalog())->latest_release())) {
         if (start(today(app->clock())) != schedule::RunOutcome::Done) {
-            return fail(ErrorCode::NotFound, "there is no release to serve yet and the first run did not publish one",
+            return fail(ErrorCode::NotFound,
+                        "there is no release to serve yet and the first run did not publish one",
                         "See the lines above and `px runs`");
         }
     }
@@ -109,10 +117,13 @@ Result<int> up(CommandContext& context, const ServeOptions& options) {
 
 void add_serve_commands(CLI::App& cli, CommandContext& context) {
     auto options = std::make_shared<ServeOptions>();
-    const auto add = [&](const char* name, const char* text, Result<int> (*function)(CommandContext&, const ServeOptions&)) {
+    const auto add = [&](const char* name, const char* text,
+                         Result<int> (*function)(CommandContext&, const ServeOptions&)) {
         CLI::App* command = cli.add_subcommand(name, text);
-        command->add_option("--address", options->address, "A loopback address (default: serve.address)");
-        command->add_option("--port", options->port, "A port; 0: any free one")->check(CLI::Range(0, 65535));
+        command->add_option("--address", options->address,
+                            "A loopback address (default: serve.address)");
+        command->add_option("--port", options->port, "A port; 0: any free one")
+            ->check(CLI::Range(0, 65535));
         command->callback([&context, options, function] {
             context.chosen = [&context, options, function] { return function(context, *options); };
         });

@@ -12,7 +12,8 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::string_view kStarterFile = R"(# A first pipeline: put CSV files into data/, then `px run`, `px ask "…"`.
+constexpr std::string_view kStarterFile =
+    R"(# A first pipeline: put CSV files into data/, then `px run`, `px ask "…"`.
 pipeline: my_pipeline
 schedule: {cron: "0 1 * * *", timezone: UTC}
 sources:
@@ -49,7 +50,8 @@ Result<int> init(CommandContext&, const SetupOptions& options) {
     stream << kStarterFile;
     stream.close();
     if (!stream) return fail_errno(errno, "cannot write " + file.string());
-    print(fmt::format("Wrote {}. Next: put CSV files into {}, then px run\n", file.string(), (folder / "data").string()));
+    print(fmt::format("Wrote {}. Next: put CSV files into {}, then px run\n", file.string(),
+                      (folder / "data").string()));
     return kExitDone;
 }
 
@@ -62,7 +64,8 @@ struct Finding {
 Result<int> doctor(CommandContext& context, const SetupOptions&) {
     std::vector<Finding> findings;
     const auto note = [&](std::string what, const Result<void>& result, std::string detail) {
-        findings.push_back({std::move(what), result.has_value(), result ? std::move(detail) : result.error().to_string()});
+        findings.push_back({std::move(what), result.has_value(),
+                            result ? std::move(detail) : result.error().to_string()});
     };
     const Result<std::unique_ptr<App>> app = context.open_app();
     if (!app) return app.error();
@@ -79,35 +82,41 @@ Result<int> doctor(CommandContext& context, const SetupOptions&) {
     store("lake", px.lake());
     struct statvfs space {};
     if (::statvfs(px.definition().base_folder.c_str(), &space) == 0) {
-        const double free_gb = static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize) / 1e9;
+        const double free_gb =
+            static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize) / 1e9;
         findings.push_back({"free disk space", free_gb > 1.0, fmt::format("{:.1f} GB", free_gb)});
     }
-    const Result<std::unique_ptr<catalog::Catalog>> catalog = px.open_catalog(catalog::OpenMode::ReadOnly);
+    const Result<std::unique_ptr<catalog::Catalog>> catalog =
+        px.open_catalog(catalog::OpenMode::ReadOnly);
     if (catalog) {
         const auto release = (*catalog)->latest_release();
         findings.push_back({"catalog", release.has_value(),
-                            !release ? release.error().to_string()
+                            !release   ? release.error().to_string()
                             : *release ? fmt::format("release {}", (*release)->id.value)
                                        : std::string("no release yet")});
     } else {
         findings.push_back({"catalog", catalog.error().code == ErrorCode::NotFound,
-                            catalog.error().code == ErrorCode::NotFound ? "will be created by the first run"
-                                                                        : catalog.error().to_string()});
+                            catalog.error().code == ErrorCode::NotFound
+                                ? "will be created by the first run"
+                                : catalog.error().to_string()});
     }
     findings.push_back({"SQL engine", true, px.engine().version()});
     const Result<const embed::Encoder*> encoder = px.encoder();
-    findings.push_back({"embedding model", encoder.has_value(),
-                        encoder ? fmt::format("{}, {}, kernel {}", (*encoder)->model_id(),
-                                              embed::precision_name((*encoder)->precision()), (*encoder)->kernel())
-                                : encoder.error().to_string()});
+    findings.push_back(
+        {"embedding model", encoder.has_value(),
+         encoder ? fmt::format("{}, {}, kernel {}", (*encoder)->model_id(),
+                               embed::precision_name((*encoder)->precision()), (*encoder)->kernel())
+                 : encoder.error().to_string()});
     bool all_good = true;
     json::array array;
     for (const Finding& finding : findings) {
         all_good = all_good && finding.good;
         if (context.json) {
-            array.push_back(json::object{{"check", finding.what}, {"ok", finding.good}, {"detail", finding.detail}});
+            array.push_back(json::object{
+                {"check", finding.what}, {"ok", finding.good}, {"detail", finding.detail}});
         } else {
-            print(fmt::format("{}  {:<28} {}\n", finding.good ? "ok  " : "FAIL", finding.what, finding.detail));
+            print(fmt::format("{}  {:<28} {}\n", finding.good ? "ok  " : "FAIL", finding.what,
+                              finding.detail));
         }
     }
     if (context.json) print(json::serialize(array) + "\n");
@@ -115,11 +124,13 @@ Result<int> doctor(CommandContext& context, const SetupOptions&) {
 }
 
 Result<int> config_show(CommandContext& context, const SetupOptions& options) {
-    const Config config = PX_TRY(load_config(PX_TRY(find_pipeline_file(context.file)), context.environment));
+    const Config config =
+        PX_TRY(load_config(PX_TRY(find_pipeline_file(context.file)), context.environment));
     json::array array;
     for (const Setting& setting : config.settings) {
         if (context.json) {
-            array.push_back(json::object{{"key", setting.key}, {"value", setting.value}, {"origin", setting.origin}});
+            array.push_back(json::object{
+                {"key", setting.key}, {"value", setting.value}, {"origin", setting.origin}});
         } else if (options.origin) {
             print(fmt::format("{:<40} {:<40} {}\n", setting.key, setting.value, setting.origin));
         } else {
@@ -140,10 +151,11 @@ Result<int> completion(const CLI::App& cli, const SetupOptions& options) {
     } else if (options.shell == "zsh") {
         print(fmt::format("#compdef px\n_arguments '1:command:({})' '*::file:_files'\n", names));
     } else {
-        print(fmt::format("_px() {{\n  if [ \"$COMP_CWORD\" = 1 ]; then\n    COMPREPLY=($(compgen -W '{}' -- "
-                          "\"${{COMP_WORDS[1]}}\"))\n  else\n    COMPREPLY=($(compgen -f -- "
-                          "\"${{COMP_WORDS[COMP_CWORD]}}\"))\n  fi\n}}\ncomplete -F _px px\n",
-                          names));
+        print(fmt::format(
+            "_px() {{\n  if [ \"$COMP_CWORD\" = 1 ]; then\n    COMPREPLY=($(compgen -W '{}' -- "
+            "\"${{COMP_WORDS[1]}}\"))\n  else\n    COMPREPLY=($(compgen -f -- "
+            "\"${{COMP_WORDS[COMP_CWORD]}}\"))\n  fi\n}}\ncomplete -F _px px\n",
+            names));
     }
     return kExitDone;
 }
@@ -154,24 +166,31 @@ void add_setup_commands(CLI::App& cli, CommandContext& context) {
     auto options = std::make_shared<SetupOptions>();
     CLI::App* init_command = cli.add_subcommand("init", "Write a first pipeline.yaml");
     init_command->add_option("folder", options->folder, "Where (default: this folder)");
-    init_command->callback([&context, options] { context.chosen = [&context, options] { return init(context, *options); }; });
+    init_command->callback([&context, options] {
+        context.chosen = [&context, options] { return init(context, *options); };
+    });
 
-    CLI::App* doctor_command = cli.add_subcommand("doctor", "Check every store and part, and say what to mend");
-    doctor_command->callback(
-        [&context, options] { context.chosen = [&context, options] { return doctor(context, *options); }; });
+    CLI::App* doctor_command =
+        cli.add_subcommand("doctor", "Check every store and part, and say what to mend");
+    doctor_command->callback([&context, options] {
+        context.chosen = [&context, options] { return doctor(context, *options); };
+    });
 
     CLI::App* config_command = cli.add_subcommand("config", "The settings in force");
     config_command->require_subcommand(1);
-    CLI::App* show_command = config_command->add_subcommand("show", "Each setting; secrets are hidden");
+    CLI::App* show_command =
+        config_command->add_subcommand("show", "Each setting; secrets are hidden");
     show_command->add_flag("--origin", options->origin, "Also where each comes from");
-    show_command->callback(
-        [&context, options] { context.chosen = [&context, options] { return config_show(context, *options); }; });
+    show_command->callback([&context, options] {
+        context.chosen = [&context, options] { return config_show(context, *options); };
+    });
 
     CLI::App* completion_command = cli.add_subcommand("completion", "Completions for a shell");
     completion_command->add_option("shell", options->shell, "bash, zsh or fish")
         ->check(CLI::IsMember({"bash", "zsh", "fish"}));
-    completion_command->callback(
-        [&cli, &context, options] { context.chosen = [&cli, options] { return completion(cli, *options); }; });
+    completion_command->callback([&cli, &context, options] {
+        context.chosen = [&cli, options] { return completion(cli, *options); };
+    });
 }
 
 }  // namespace px::app

@@ -10,7 +10,8 @@ namespace px::index {
 class Bitmap {
   public:
     Bitmap() = default;
-    explicit Bitmap(size_t size, bool filled = false) : size_(size), words_((size + 63) / 64, filled ? ~uint64_t{0} : 0) {
+    explicit Bitmap(size_t size, bool filled = false)
+        : size_(size), words_((size + 63) / 64, filled ? ~uint64_t{0} : 0) {
         if (filled && size % 64 != 0) words_.back() &= (uint64_t{1} << (size % 64)) - 1;
     }
     bool empty() const { return size_ == 0; }

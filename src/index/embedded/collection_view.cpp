@@ -14,12 +14,14 @@ namespace px::index {
 
 namespace {
 
-constexpr size_t kBlockRows = 512;           // rows between looks at the deadline, and codes scored at once
+constexpr size_t kBlockRows = 512;  // rows between looks at the deadline, and codes scored at once
 constexpr size_t kPostingsPerCheck = 65536;  // postings between looks at the deadline
 constexpr double kK1 = 1.2;
 constexpr double kB = 0.75;
 
-uint64_t make_handle(size_t segment, size_t ordinal) { return (static_cast<uint64_t>(segment) << 32) | ordinal; }
+uint64_t make_handle(size_t segment, size_t ordinal) {
+    return (static_cast<uint64_t>(segment) << 32) | ordinal;
+}
 size_t segment_of(uint64_t handle) { return handle >> 32; }
 size_t ordinal_of(uint64_t handle) { return handle & 0xFFFFFFFFU; }
 
@@ -31,17 +33,22 @@ struct FoldedFilter {
 
     explicit FoldedFilter(const Filter& given) : filter(given) {
         for (const std::string& author : given.authors) authors.push_back(fold_case(author));
-        for (const std::string& category : given.categories) categories.push_back(fold_case(category));
-        restricts = !authors.empty() || !categories.empty() || !given.sources.empty() || given.from || given.to || given.document_id;
+        for (const std::string& category : given.categories)
+            categories.push_back(fold_case(category));
+        restricts = !authors.empty() || !categories.empty() || !given.sources.empty() ||
+                    given.from || given.to || given.document_id;
     }
 };
 
 /// Which codes of a column are wanted; empty: none at all.
-std::vector<uint8_t> wanted_codes(size_t count, const std::vector<std::string>& wanted, auto&& name_at) {
+std::vector<uint8_t> wanted_codes(size_t count, const std::vector<std::string>& wanted,
+                                  auto&& name_at) {
     std::vector<uint8_t> flags(count, 0);
     bool any = false;
     for (size_t code = 0; code < count; ++code) {
-        const bool match = std::any_of(wanted.begin(), wanted.end(), [&](const std::string& value) { return name_at(code) == value; });
+        const bool match = std::any_of(wanted.begin(), wanted.end(), [&](const std::string& value) {
+            return name_at(code) == value;
+        });
         flags[code] = match ? 1 : 0;
         any = any || match;
     }
@@ -80,40 +87,45 @@ std::optional<Bitmap> allowed_points(const LiveSegment& live, const FoldedFilter
         allowed = Bitmap(segment.point_count(), true);
     }
     if (!live.deleted.empty()) {
-        for (size_t w = 0; w < allowed.words().size(); ++w) allowed.words()[w] &= ~live.deleted.words()[w];
+        for (size_t w = 0; w < allowed.words().size(); ++w)
+            allowed.words()[w] &= ~live.deleted.words()[w];
     }
     const auto by_code = [&](const Column& column, const std::vector<uint8_t>& flags) {
         intersect(allowed, [&](size_t ordinal) { return flags[column.codes[ordinal]] != 0; });
     };
     if (!folded.authors.empty()) {
         const auto& names = segment.folded_authors();
-        const auto flags = wanted_codes(names.size(), folded.authors, [&](size_t i) -> const std::string& { return names[i]; });
+        const auto flags = wanted_codes(names.size(), folded.authors,
+                                        [&](size_t i) -> const std::string& { return names[i]; });
         if (flags.empty()) return std::nullopt;
         by_code(segment.author(), flags);
     }
     if (!folded.categories.empty()) {
         const auto& names = segment.folded_categories();
-        const auto flags = wanted_codes(names.size(), folded.categories, [&](size_t i) -> const std::string& { return names[i]; });
+        const auto flags = wanted_codes(names.size(), folded.categories,
+                                        [&](size_t i) -> const std::string& { return names[i]; });
         if (flags.empty()) return std::nullopt;
         by_code(segment.category(), flags);
     }
     if (!filter.sources.empty()) {
         const StringTable& names = segment.source().names;
-        const auto flags = wanted_codes(names.size(), filter.sources, [&](size_t i) { return names[i]; });
+        const auto flags =
+            wanted_codes(names.size(), filter.sources, [&](size_t i) { return names[i]; });
         if (flags.empty()) return std::nullopt;
         by_code(segment.source(), flags);
     }
     if (filter.from || filter.to) {
         intersect(allowed, [&](size_t ordinal) {
             const int64_t created = segment.created_at(ordinal);
-            return created != kNoDate && (!filter.from || created >= *filter.from) && (!filter.to || created < *filter.to);
+            return created != kNoDate && (!filter.from || created >= *filter.from) &&
+                   (!filter.to || created < *filter.to);
         });
     }
     return allowed;
 }
 
-/// Calls body(first row, row count) for the rows of [begin, end) that are allowed: whole words while they are dense, single rows
-/// where they are sparse.
+/// Calls body(first row, row count) for the rows of [begin, end) that are allowed: whole words
+/// while they are dense, single rows where they are sparse.
 template <class Body>
 void for_allowed_rows(const Bitmap& allowed, size_t begin, size_t end, Body&& body) {
     if (allowed.empty()) return body(begin, end - begin);
@@ -141,7 +153,9 @@ struct Candidate {
 class Floor {
   public:
     explicit Floor(size_t k) : k_(k) {}
-    float value() const { return heap_.size() < k_ ? -std::numeric_limits<float>::infinity() : heap_.front(); }
+    float value() const {
+        return heap_.size() < k_ ? -std::numeric_limits<float>::infinity() : heap_.front();
+    }
     void add(float lower) {
         if (heap_.size() < k_) {
             heap_.push_back(lower);
@@ -160,15 +174,21 @@ class Floor {
 
 }  // namespace
 
-EmbeddedView::EmbeddedView(ManifestId manifest, size_t width, std::vector<LiveSegment> segments, const kernels::Kernels& kernels)
-    : manifest_(std::move(manifest)), width_(width), segments_(std::move(segments)), kernels_(kernels) {
+EmbeddedView::EmbeddedView(ManifestId manifest, size_t width, std::vector<LiveSegment> segments,
+                           const kernels::Kernels& kernels)
+    : manifest_(std::move(manifest)),
+      width_(width),
+      segments_(std::move(segments)),
+      kernels_(kernels) {
     for (const LiveSegment& live : segments_) {
         point_count_ += live.living;
         total_length_ += live.living_length;
     }
 }
 
-const RawId& EmbeddedView::id_of(uint64_t handle) const { return segments_[segment_of(handle)].segment->id(ordinal_of(handle)); }
+const RawId& EmbeddedView::id_of(uint64_t handle) const {
+    return segments_[segment_of(handle)].segment->id(ordinal_of(handle));
+}
 
 std::vector<ScoredPoint> EmbeddedView::best(std::vector<ScoredPoint> found, size_t top_k) const {
     const auto better = [this](const ScoredPoint& a, const ScoredPoint& b) {
@@ -176,28 +196,33 @@ std::vector<ScoredPoint> EmbeddedView::best(std::vector<ScoredPoint> found, size
         return id_of(a.point) < id_of(b.point);
     };
     if (found.size() > top_k) {
-        std::nth_element(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(top_k), found.end(), better);
+        std::nth_element(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(top_k),
+                         found.end(), better);
         found.resize(top_k);
     }
     std::sort(found.begin(), found.end(), better);
     return found;
 }
 
-Result<std::vector<ScoredPoint>> EmbeddedView::search_dense(const std::vector<float>& query, size_t top_k, const Filter& filter,
+Result<std::vector<ScoredPoint>> EmbeddedView::search_dense(const std::vector<float>& query,
+                                                            size_t top_k, const Filter& filter,
                                                             const Deadline& deadline) const {
     PX_TRY(deadline.check());
     if (segments_.empty() || top_k == 0) return std::vector<ScoredPoint>();
     if (query.size() != width_) {
-        return fail(ErrorCode::InvalidArgument,
-                    fmt::format("the query's vector has {} dimensions, the collection's have {}", query.size(), width_),
-                    "Use the model the index was built with, or run `px run` to embed with the new one.");
+        return fail(
+            ErrorCode::InvalidArgument,
+            fmt::format("the query's vector has {} dimensions, the collection's have {}",
+                        query.size(), width_),
+            "Use the model the index was built with, or run `px run` to embed with the new one.");
     }
     // The query in int8, and how far that is from the query.
     const size_t stride = segments_.front().segment->stride();
     std::vector<int8_t> codes(stride, 0);
     float largest = 0;
     for (const float x : query) {
-        if (!std::isfinite(x)) return fail(ErrorCode::InvalidArgument, "the query's vector is not finite");
+        if (!std::isfinite(x))
+            return fail(ErrorCode::InvalidArgument, "the query's vector is not finite");
         largest = std::max(largest, std::fabs(x));
     }
     const float query_scale = largest / 127.0F;
@@ -205,7 +230,9 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_dense(const std::vector<fl
     double query_norm = 0;
     int32_t code_sum = 0;
     for (size_t i = 0; i < width_; ++i) {
-        const float steps = query_scale < std::numeric_limits<float>::min() ? 0.0F : std::nearbyint(query[i] / query_scale);
+        const float steps = query_scale < std::numeric_limits<float>::min()
+                                ? 0.0F
+                                : std::nearbyint(query[i] / query_scale);
         const int code = static_cast<int>(std::clamp(steps, -127.0F, 127.0F));
         codes[i] = static_cast<int8_t>(code);
         code_sum += code;
@@ -227,26 +254,31 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_dense(const std::vector<fl
         PX_TRY(segment.verify_rest());
         const auto allowed = allowed_points(segments_[s], folded);
         if (!allowed) continue;
-        // |p·q − p̂·q̂| <= error_max‖q‖ + norm_max‖q − q̂‖ (docs/formats/segment.md), and rounding of the f32 arithmetic.
-        const auto bound = static_cast<float>(segment.error_max() * query_norm + segment.norm_max() * query_error +
-                                              1e-5 * (1 + segment.norm_max() * query_norm));
+        // |p·q − p̂·q̂| <= error_max‖q‖ + norm_max‖q − q̂‖ (docs/formats/segment.md), and rounding of
+        // the f32 arithmetic.
+        const auto bound =
+            static_cast<float>(segment.error_max() * query_norm + segment.norm_max() * query_error +
+                               1e-5 * (1 + segment.norm_max() * query_norm));
         const size_t n = segment.point_count();
         for (size_t begin = 0; begin < n; begin += kBlockRows) {
             PX_TRY(deadline.check());
-            for_allowed_rows(*allowed, begin, std::min(n, begin + kBlockRows), [&](size_t first, size_t count) {
-                kernels_.dot_codes(segment.codes() + first * stride, stride, count, codes.data(), dots.data());
-                for (size_t i = 0; i < count; ++i) {
-                    const float approximate =
-                        static_cast<float>(dots[i] - 128 * code_sum) * (query_scale * segment.scales()[first + i]);
-                    const float upper = approximate + bound;
-                    if (!(upper >= floor.value())) continue;
-                    if (!allowed->empty() && !allowed->test(first + i)) continue;
-                    floor.add(approximate - bound);
-                    candidates.push_back({make_handle(s, first + i), upper});
-                }
-            });
+            for_allowed_rows(
+                *allowed, begin, std::min(n, begin + kBlockRows), [&](size_t first, size_t count) {
+                    kernels_.dot_codes(segment.codes() + first * stride, stride, count,
+                                       codes.data(), dots.data());
+                    for (size_t i = 0; i < count; ++i) {
+                        const float approximate = static_cast<float>(dots[i] - 128 * code_sum) *
+                                                  (query_scale * segment.scales()[first + i]);
+                        const float upper = approximate + bound;
+                        if (!(upper >= floor.value())) continue;
+                        if (!allowed->empty() && !allowed->test(first + i)) continue;
+                        floor.add(approximate - bound);
+                        candidates.push_back({make_handle(s, first + i), upper});
+                    }
+                });
             if (candidates.size() > compact_at) {
-                std::erase_if(candidates, [&](const Candidate& c) { return c.upper < floor.value(); });
+                std::erase_if(candidates,
+                              [&](const Candidate& c) { return c.upper < floor.value(); });
                 compact_at = std::max(compact_at, 2 * candidates.size());
             }
         }
@@ -257,17 +289,21 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_dense(const std::vector<fl
         const Candidate& candidate = candidates[i];
         if (candidate.upper < floor.value()) continue;
         const Segment& segment = *segments_[segment_of(candidate.handle)].segment;
-        found.push_back({candidate.handle, kernels_.dot_f32(segment.vector(ordinal_of(candidate.handle)), query.data(), width_)});
+        found.push_back(
+            {candidate.handle,
+             kernels_.dot_f32(segment.vector(ordinal_of(candidate.handle)), query.data(), width_)});
     }
     return best(std::move(found), k);
 }
 
-Result<std::vector<ScoredPoint>> EmbeddedView::search_lexical(std::string_view query, size_t top_k, const Filter& filter,
+Result<std::vector<ScoredPoint>> EmbeddedView::search_lexical(std::string_view query, size_t top_k,
+                                                              const Filter& filter,
                                                               const Deadline& deadline) const {
     PX_TRY(deadline.check());
     if (segments_.empty() || top_k == 0) return std::vector<ScoredPoint>();
     Analyzer analyzer;
-    std::vector<std::string> words = analyzer.terms(utf8_is_valid(query) ? std::string(query) : utf8_sanitize(query));
+    std::vector<std::string> words =
+        analyzer.terms(utf8_is_valid(query) ? std::string(query) : utf8_sanitize(query));
     std::sort(words.begin(), words.end());
     struct Term {
         std::string text;
@@ -283,7 +319,9 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_lexical(std::string_view q
         }
     }
     const auto corrupt = [](const Segment& segment) {
-        return fail(ErrorCode::Corrupt, fmt::format("index segment {}.pxseg is damaged: its postings can't be read", segment.name()),
+        return fail(ErrorCode::Corrupt,
+                    fmt::format("index segment {}.pxseg is damaged: its postings can't be read",
+                                segment.name()),
                     "Rebuild the index from the lake, or restore the file from a backup.");
     };
     // Living points that have each term, over the whole collection.
@@ -309,7 +347,8 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_lexical(std::string_view q
         const auto df = static_cast<double>(std::min<uint64_t>(term.df, point_count_));
         term.weight *= std::log(1 + (total - df + 0.5) / (df + 0.5));
     }
-    const double mean_length = std::max(1.0, static_cast<double>(total_length_) / std::max(1.0, total));
+    const double mean_length =
+        std::max(1.0, static_cast<double>(total_length_) / std::max(1.0, total));
 
     const FoldedFilter folded(filter);
     const size_t k = std::min<uint64_t>(top_k, point_count_);
@@ -337,7 +376,8 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_lexical(std::string_view q
             const auto slope = static_cast<float>(kK1 * kB / mean_length);
             while (reader.next(ordinal, frequency)) {
                 const auto tf = static_cast<float>(frequency);
-                scores[ordinal] += weight * tf / (tf + flat + slope * static_cast<float>(segment.length(ordinal)));
+                scores[ordinal] +=
+                    weight * tf / (tf + flat + slope * static_cast<float>(segment.length(ordinal)));
                 if (--until_check == 0) {
                     until_check = kPostingsPerCheck;
                     PX_TRY(deadline.check());

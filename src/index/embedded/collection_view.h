@@ -1,4 +1,5 @@
-// CollectionView over mapped segments and their deleted points: searches and look-ups. Immutable; any thread.
+// CollectionView over mapped segments and their deleted points: searches and look-ups. Immutable;
+// any thread.
 #pragma once
 
 #include <memory>
@@ -23,14 +24,17 @@ struct LiveSegment {
 
 class EmbeddedView final : public CollectionView {
   public:
-    EmbeddedView(ManifestId manifest, size_t width, std::vector<LiveSegment> segments, const kernels::Kernels& kernels);
+    EmbeddedView(ManifestId manifest, size_t width, std::vector<LiveSegment> segments,
+                 const kernels::Kernels& kernels);
 
     const ManifestId& manifest() const override { return manifest_; }
     uint64_t point_count() const override { return point_count_; }
     size_t width() const override { return width_; }
-    Result<std::vector<ScoredPoint>> search_dense(const std::vector<float>& query, size_t top_k, const Filter& filter,
+    Result<std::vector<ScoredPoint>> search_dense(const std::vector<float>& query, size_t top_k,
+                                                  const Filter& filter,
                                                   const Deadline& deadline) const override;
-    Result<std::vector<ScoredPoint>> search_lexical(std::string_view query, size_t top_k, const Filter& filter,
+    Result<std::vector<ScoredPoint>> search_lexical(std::string_view query, size_t top_k,
+                                                    const Filter& filter,
                                                     const Deadline& deadline) const override;
     Point point(uint64_t handle) const override;
     std::optional<uint64_t> find(const chunk::ChunkId& id) const override;

@@ -30,7 +30,8 @@ constexpr Tables make_tables() {
 constexpr Tables kTables = make_tables();
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) uint32_t crc32c_sse42(uint32_t start, const void* bytes, size_t size) {
+__attribute__((target("sse4.2"))) uint32_t crc32c_sse42(uint32_t start, const void* bytes,
+                                                        size_t size) {
     const auto* at = static_cast<const unsigned char*>(bytes);
     uint64_t crc = ~start;
     for (; size >= 8; size -= 8, at += 8) {
@@ -61,8 +62,9 @@ uint32_t crc32c_portable(uint32_t start, const void* bytes, size_t size) {
         uint64_t word;
         std::memcpy(&word, at, 8);
         word ^= crc;
-        crc = kTables[7][word & 0xFF] ^ kTables[6][(word >> 8) & 0xFF] ^ kTables[5][(word >> 16) & 0xFF] ^
-              kTables[4][(word >> 24) & 0xFF] ^ kTables[3][(word >> 32) & 0xFF] ^ kTables[2][(word >> 40) & 0xFF] ^
+        crc = kTables[7][word & 0xFF] ^ kTables[6][(word >> 8) & 0xFF] ^
+              kTables[5][(word >> 16) & 0xFF] ^ kTables[4][(word >> 24) & 0xFF] ^
+              kTables[3][(word >> 32) & 0xFF] ^ kTables[2][(word >> 40) & 0xFF] ^
               kTables[1][(word >> 48) & 0xFF] ^ kTables[0][word >> 56];
     }
     for (; size > 0; --size, ++at) crc = (crc >> 8) ^ kTables[0][(crc ^ *at) & 0xFF];

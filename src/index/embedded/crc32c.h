@@ -1,4 +1,5 @@
-// CRC-32C (Castagnoli) of the segment and manifest formats. Any thread. About 7 bytes a cycle with SSE 4.2, else by tables.
+// CRC-32C (Castagnoli) of the segment and manifest formats. Any thread. About 7 bytes a cycle with
+// SSE 4.2, else by tables.
 #pragma once
 
 #include <cstddef>

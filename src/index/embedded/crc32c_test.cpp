@@ -22,7 +22,8 @@ TEST(Crc32c, IsTheSameInPiecesAndByTables) {
         for (char& c : bytes) c = static_cast<char>(random());
         const size_t cut = bytes.empty() ? 0 : random() % bytes.size();
         const uint32_t whole = crc32c(0, bytes.data(), bytes.size());
-        EXPECT_EQ(crc32c(crc32c(0, bytes.data(), cut), bytes.data() + cut, bytes.size() - cut), whole);
+        EXPECT_EQ(crc32c(crc32c(0, bytes.data(), cut), bytes.data() + cut, bytes.size() - cut),
+                  whole);
         EXPECT_EQ(crc32c_portable(0, bytes.data(), bytes.size()), whole);
     }
 }

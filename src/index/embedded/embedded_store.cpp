@@ -33,21 +33,29 @@ std::string manifest_key(const EmbeddedOptions& options, const std::string& id) 
 }
 
 bool is_manifest_id(std::string_view id) {
-    return id.size() == 64 && std::all_of(id.begin(), id.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+    return id.size() == 64 && std::all_of(id.begin(), id.end(), [](char c) {
+               return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+           });
 }
 
-Result<Manifest> read_manifest(const store::ObjectStore& store, const EmbeddedOptions& options, const ManifestId& id) {
+Result<Manifest> read_manifest(const store::ObjectStore& store, const EmbeddedOptions& options,
+                               const ManifestId& id) {
     if (!is_manifest_id(id.value)) {
-        return fail(ErrorCode::InvalidArgument, fmt::format("\"{}\" is no manifest id", id.value.substr(0, 80)),
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("\"{}\" is no manifest id", id.value.substr(0, 80)),
                     "A manifest id has 64 lower-case hexadecimal digits.");
     }
     auto bytes = store.get(manifest_key(options, id.value));
     if (!bytes) {
-        return std::move(bytes).context(fmt::format("index manifest {} in {}", id.value, store.url())).error();
+        return std::move(bytes)
+            .context(fmt::format("index manifest {} in {}", id.value, store.url()))
+            .error();
     }
     if (sha256_hex(*bytes) != id.value) {
-        return fail(ErrorCode::Corrupt, fmt::format("index manifest {} is damaged: its bytes have another SHA-256", id.value),
-                    "Restore it from a backup, or rebuild the index from the lake.");
+        return fail(
+            ErrorCode::Corrupt,
+            fmt::format("index manifest {} is damaged: its bytes have another SHA-256", id.value),
+            "Restore it from a backup, or rebuild the index from the lake.");
     }
     return parse_manifest(*bytes).context("manifest " + id.value);
 }
@@ -78,27 +86,33 @@ PointRef ref_of(const Segment& segment, size_t ordinal) {
 }
 
 bool equal(const PointRef& a, const PointRef& b, size_t width) {
-    return a.document == b.document && a.source == b.source && a.ds == b.ds && a.title == b.title && a.author == b.author &&
-           a.category == b.category && a.text == b.text && a.created_at == b.created_at && a.span == b.span &&
+    return a.document == b.document && a.source == b.source && a.ds == b.ds && a.title == b.title &&
+           a.author == b.author && a.category == b.category && a.text == b.text &&
+           a.created_at == b.created_at && a.span == b.span &&
            std::memcmp(a.vector, b.vector, width * sizeof(float)) == 0;
 }
 
 class EmbeddedStore final : public VectorStore {
   public:
-    EmbeddedStore(store::ObjectStore& store, EmbeddedOptions options, const kernels::Kernels& kernels)
+    EmbeddedStore(store::ObjectStore& store, EmbeddedOptions options,
+                  const kernels::Kernels& kernels)
         : store_(store), options_(std::move(options)), kernels_(kernels) {}
 
-    Result<ManifestId> apply(const std::optional<ManifestId>& base, std::vector<chunk::ChunkId> removed, std::vector<Point> added,
+    Result<ManifestId> apply(const std::optional<ManifestId>& base,
+                             std::vector<chunk::ChunkId> removed, std::vector<Point> added,
                              const Deadline& deadline) override;
     Result<std::shared_ptr<const CollectionView>> open(const ManifestId& manifest) override;
     Result<int64_t> vacuum(const std::vector<ManifestId>& keep) override;
 
   private:
-    Result<std::shared_ptr<const Segment>> open_segment(const ManifestSegment& entry, uint64_t& verify_bytes);
+    Result<std::shared_ptr<const Segment>> open_segment(const ManifestSegment& entry,
+                                                        uint64_t& verify_bytes);
     Result<std::vector<LiveSegment>> open_segments(const Manifest& manifest);
     Result<std::vector<PointRef>> check_added(const std::vector<Point>& added, size_t& width) const;
-    std::vector<bool> choose_rewritten(const std::vector<LiveSegment>& segments, size_t added_count) const;
-    Result<ManifestSegment> write(std::span<const PointRef> points, size_t width, const Deadline& deadline);
+    std::vector<bool> choose_rewritten(const std::vector<LiveSegment>& segments,
+                                       size_t added_count) const;
+    Result<ManifestSegment> write(std::span<const PointRef> points, size_t width,
+                                  const Deadline& deadline);
     Result<ManifestId> write_manifest(const Manifest& manifest);
 
     store::ObjectStore& store_;
@@ -108,7 +122,8 @@ class EmbeddedStore final : public VectorStore {
     std::map<std::string, std::weak_ptr<const Segment>> open_;  // by name; shared between views
 };
 
-Result<std::shared_ptr<const Segment>> EmbeddedStore::open_segment(const ManifestSegment& entry, uint64_t& verify_bytes) {
+Result<std::shared_ptr<const Segment>> EmbeddedStore::open_segment(const ManifestSegment& entry,
+                                                                   uint64_t& verify_bytes) {
     {
         const std::lock_guard lock(mutex_);
         const auto known = open_.find(entry.name);
@@ -130,8 +145,11 @@ Result<std::vector<LiveSegment>> EmbeddedStore::open_segments(const Manifest& ma
     for (const ManifestSegment& entry : manifest.segments) {
         LiveSegment live;
         live.segment = PX_TRY(open_segment(entry, verify_bytes));
-        if (live.segment->point_count() != entry.point_count || live.segment->width() != manifest.width) {
-            return fail(ErrorCode::Corrupt, fmt::format("index segment {}.pxseg is not the one its manifest describes", entry.name),
+        if (live.segment->point_count() != entry.point_count ||
+            live.segment->width() != manifest.width) {
+            return fail(ErrorCode::Corrupt,
+                        fmt::format("index segment {}.pxseg is not the one its manifest describes",
+                                    entry.name),
                         "Restore the index from a backup, or rebuild it from the lake.");
         }
         live.living = entry.living();
@@ -156,7 +174,8 @@ Result<std::shared_ptr<const CollectionView>> EmbeddedStore::open(const Manifest
 }
 
 /// References to the added points, sorted by id, the last of equal ids; sets width when it was 0.
-Result<std::vector<PointRef>> EmbeddedStore::check_added(const std::vector<Point>& added, size_t& width) const {
+Result<std::vector<PointRef>> EmbeddedStore::check_added(const std::vector<Point>& added,
+                                                         size_t& width) const {
     std::vector<PointRef> refs;
     refs.reserve(added.size());
     for (const Point& point : added) {
@@ -164,25 +183,31 @@ Result<std::vector<PointRef>> EmbeddedStore::check_added(const std::vector<Point
         ref.id = PX_TRY(parse_chunk_id(point.id.value));
         if (width == 0) width = point.vector.size();
         if (point.vector.size() != width || width == 0 || width > kWidthMax) {
-            return fail(ErrorCode::InvalidArgument,
-                        fmt::format("the vector of chunk {} has {} dimensions, the collection's have {}", point.id.value,
-                                    point.vector.size(), width),
-                        "Vectors of another model need a collection of their own: build from an empty base.");
+            return fail(
+                ErrorCode::InvalidArgument,
+                fmt::format("the vector of chunk {} has {} dimensions, the collection's have {}",
+                            point.id.value, point.vector.size(), width),
+                "Vectors of another model need a collection of their own: build from an empty "
+                "base.");
         }
-        if (!std::all_of(point.vector.begin(), point.vector.end(), [](float x) { return std::isfinite(x) && std::fabs(x) < 1e15F; })) {
-            return fail(ErrorCode::InvalidArgument, fmt::format("the vector of chunk {} is not finite", point.id.value),
+        if (!std::all_of(point.vector.begin(), point.vector.end(),
+                         [](float x) { return std::isfinite(x) && std::fabs(x) < 1e15F; })) {
+            return fail(ErrorCode::InvalidArgument,
+                        fmt::format("the vector of chunk {} is not finite", point.id.value),
                         "Embed the chunk again.");
         }
-        for (const std::string* text : {&point.document_id, &point.source, &point.ds, &point.title, &point.author, &point.category,
-                                        &point.text}) {
+        for (const std::string* text : {&point.document_id, &point.source, &point.ds, &point.title,
+                                        &point.author, &point.category, &point.text}) {
             if (!utf8_is_valid(*text)) {
                 return fail(ErrorCode::InvalidArgument,
-                            fmt::format("chunk {} of {} holds text that is not UTF-8", point.id.value, utf8_sanitize(point.document_id)),
+                            fmt::format("chunk {} of {} holds text that is not UTF-8",
+                                        point.id.value, utf8_sanitize(point.document_id)),
                             "Decode the text before it is indexed.");
             }
         }
         if (point.created_at == kNoDate) {
-            return fail(ErrorCode::InvalidArgument, fmt::format("chunk {} has a date out of range", point.id.value));
+            return fail(ErrorCode::InvalidArgument,
+                        fmt::format("chunk {} has a date out of range", point.id.value));
         }
         ref.document = point.document_id;
         ref.source = point.source;
@@ -196,7 +221,8 @@ Result<std::vector<PointRef>> EmbeddedStore::check_added(const std::vector<Point
         ref.vector = point.vector.data();
         refs.push_back(ref);
     }
-    std::stable_sort(refs.begin(), refs.end(), [](const PointRef& a, const PointRef& b) { return a.id < b.id; });
+    std::stable_sort(refs.begin(), refs.end(),
+                     [](const PointRef& a, const PointRef& b) { return a.id < b.id; });
     size_t kept = 0;
     for (size_t i = 0; i < refs.size(); ++i) {
         if (i + 1 < refs.size() && refs[i + 1].id == refs[i].id) continue;
@@ -207,7 +233,8 @@ Result<std::vector<PointRef>> EmbeddedStore::check_added(const std::vector<Point
 }
 
 /// docs/formats/manifest.md, steps 3 and 4. segments: those with living points.
-std::vector<bool> EmbeddedStore::choose_rewritten(const std::vector<LiveSegment>& segments, size_t added_count) const {
+std::vector<bool> EmbeddedStore::choose_rewritten(const std::vector<LiveSegment>& segments,
+                                                  size_t added_count) const {
     std::vector<bool> rewritten(segments.size(), false);
     std::vector<size_t> small;
     size_t taken = added_count;
@@ -224,9 +251,12 @@ std::vector<bool> EmbeddedStore::choose_rewritten(const std::vector<LiveSegment>
         }
     }
     std::sort(small.begin(), small.end(), [&](size_t a, size_t b) {
-        return std::tuple(segments[a].living, segments[a].segment->name()) < std::tuple(segments[b].living, segments[b].segment->name());
+        return std::tuple(segments[a].living, segments[a].segment->name()) <
+               std::tuple(segments[b].living, segments[b].segment->name());
     });
-    const auto written = [&](size_t points) { return (points + options_.segment_points_max - 1) / options_.segment_points_max; };
+    const auto written = [&](size_t points) {
+        return (points + options_.segment_points_max - 1) / options_.segment_points_max;
+    };
     bool merging = false;
     for (const size_t i : small) {
         const bool must = kept + written(taken) > options_.segments_max;
@@ -239,7 +269,8 @@ std::vector<bool> EmbeddedStore::choose_rewritten(const std::vector<LiveSegment>
     return rewritten;
 }
 
-Result<ManifestSegment> EmbeddedStore::write(std::span<const PointRef> points, size_t width, const Deadline& deadline) {
+Result<ManifestSegment> EmbeddedStore::write(std::span<const PointRef> points, size_t width,
+                                             const Deadline& deadline) {
     static std::atomic<uint64_t> counter{0};
     std::error_code error;
     std::filesystem::path folder = options_.scratch_directory;
@@ -248,7 +279,8 @@ Result<ManifestSegment> EmbeddedStore::write(std::span<const PointRef> points, s
         if (error) folder = "/tmp";
     }
     std::filesystem::create_directories(folder, error);
-    const ScratchFile scratch{folder / fmt::format("px-segment-{}-{}.tmp", ::getpid(), counter.fetch_add(1))};
+    const ScratchFile scratch{
+        folder / fmt::format("px-segment-{}-{}.tmp", ::getpid(), counter.fetch_add(1))};
     std::filesystem::remove(scratch.path, error);  // of a crashed process with the same number
     const WrittenSegment written = PX_TRY(write_segment(scratch.path, points, width, deadline));
     PX_TRY(store_.put_file(segment_key(options_, written.name), scratch.path));
@@ -266,7 +298,8 @@ Result<ManifestId> EmbeddedStore::write_manifest(const Manifest& manifest) {
     return id;
 }
 
-Result<ManifestId> EmbeddedStore::apply(const std::optional<ManifestId>& base, std::vector<chunk::ChunkId> removed,
+Result<ManifestId> EmbeddedStore::apply(const std::optional<ManifestId>& base,
+                                        std::vector<chunk::ChunkId> removed,
                                         std::vector<Point> added, const Deadline& deadline) {
     PX_TRY(deadline.check());
     Manifest before;
@@ -288,13 +321,15 @@ Result<ManifestId> EmbeddedStore::apply(const std::optional<ManifestId>& base, s
         live.deleted.set(place.second);
         --live.living;
     };
-    // Added points first: one that equals the living point of its id stays where it is, removed or not.
+    // Added points first: one that equals the living point of its id stays where it is, removed or
+    // not.
     std::vector<RawId> stays;
     size_t kept = 0;
     for (size_t i = 0; i < points.size(); ++i) {
         if (i % kPointsPerCheck == 0) PX_TRY(deadline.check());
         const auto place = living_place(points[i].id);
-        if (place && equal(points[i], ref_of(*segments[place->first].segment, place->second), width)) {
+        if (place &&
+            equal(points[i], ref_of(*segments[place->first].segment, place->second), width)) {
             PX_TRY(segments[place->first].segment->verify_rest());
             stays.push_back(points[i].id);
             continue;
@@ -327,15 +362,18 @@ Result<ManifestId> EmbeddedStore::apply(const std::optional<ManifestId>& base, s
         entry.name = segment.name();
         entry.size = segment.size_bytes();
         entry.point_count = segment.point_count();
-        for (uint32_t ordinal = 0; ordinal < segment.point_count() && !live.deleted.empty(); ++ordinal) {
+        for (uint32_t ordinal = 0; ordinal < segment.point_count() && !live.deleted.empty();
+             ++ordinal) {
             if (live.deleted.test(ordinal)) entry.deleted.push_back(ordinal);
         }
         after.segments.push_back(std::move(entry));
     }
-    std::sort(points.begin(), points.end(), [](const PointRef& a, const PointRef& b) { return a.id < b.id; });
+    std::sort(points.begin(), points.end(),
+              [](const PointRef& a, const PointRef& b) { return a.id < b.id; });
     for (size_t begin = 0; begin < points.size(); begin += options_.segment_points_max) {
         const size_t count = std::min(options_.segment_points_max, points.size() - begin);
-        after.segments.push_back(PX_TRY(write(std::span(points).subspan(begin, count), width, deadline)));
+        after.segments.push_back(
+            PX_TRY(write(std::span(points).subspan(begin, count), width, deadline)));
     }
     std::sort(after.segments.begin(), after.segments.end(),
               [](const ManifestSegment& a, const ManifestSegment& b) { return a.name < b.name; });
@@ -348,11 +386,14 @@ Result<int64_t> EmbeddedStore::vacuum(const std::vector<ManifestId>& keep) {
     for (const ManifestId& id : keep) {
         const Manifest manifest = PX_TRY(read_manifest(store_, options_, id));
         kept.insert(manifest_key(options_, id.value));
-        for (const ManifestSegment& segment : manifest.segments) kept.insert(segment_key(options_, segment.name));
+        for (const ManifestSegment& segment : manifest.segments)
+            kept.insert(segment_key(options_, segment.name));
     }
     int64_t freed = 0;
     // Manifests first: no manifest is ever left without its segments.
-    for (const auto& [folder, suffix] : {std::pair<const char*, std::string_view>{"manifests/", ".pxman"}, {"segments/", ".pxseg"}}) {
+    for (const auto& [folder, suffix] :
+         {std::pair<const char*, std::string_view>{"manifests/", ".pxman"},
+          {"segments/", ".pxseg"}}) {
         for (const store::ObjectMeta& object : PX_TRY(store_.list(options_.prefix + folder))) {
             if (!object.key.ends_with(suffix) || kept.contains(object.key)) continue;
             PX_TRY(store_.remove(object.key));
@@ -366,46 +407,64 @@ Result<int64_t> EmbeddedStore::vacuum(const std::vector<ManifestId>& keep) {
 }  // namespace
 
 Result<void> EmbeddedOptions::validate() const {
-    const auto bad = [](std::string message) { return fail(ErrorCode::InvalidArgument, std::move(message), "Correct the index options."); };
-    if (!prefix.empty() && !prefix.ends_with('/')) return bad(fmt::format("the index prefix \"{}\" does not end in '/'", prefix));
-    if (segments_max < 1 || segments_max > 1024) return bad(fmt::format("segments_max {} is not in 1 to 1024", segments_max));
-    if (!(deleted_ratio_max >= 0) || deleted_ratio_max > 1) return bad(fmt::format("deleted_ratio_max {} is not in 0 to 1", deleted_ratio_max));
+    const auto bad = [](std::string message) {
+        return fail(ErrorCode::InvalidArgument, std::move(message), "Correct the index options.");
+    };
+    if (!prefix.empty() && !prefix.ends_with('/'))
+        return bad(fmt::format("the index prefix \"{}\" does not end in '/'", prefix));
+    if (segments_max < 1 || segments_max > 1024)
+        return bad(fmt::format("segments_max {} is not in 1 to 1024", segments_max));
+    if (!(deleted_ratio_max >= 0) || deleted_ratio_max > 1)
+        return bad(fmt::format("deleted_ratio_max {} is not in 0 to 1", deleted_ratio_max));
     if (segment_points_max < 1 || segment_points_max > (1U << 24)) {
-        return bad(fmt::format("segment_points_max {} is not in 1 to 16777216", segment_points_max));
+        return bad(
+            fmt::format("segment_points_max {} is not in 1 to 16777216", segment_points_max));
     }
     if (!kernel.empty() && kernels::find(kernel) == nullptr) {
         std::string names;
-        for (const kernels::Kernels* supported : kernels::supported()) names += fmt::format("{}{}", names.empty() ? "" : ", ", supported->name);
-        return fail(ErrorCode::InvalidArgument, fmt::format("index kernel \"{}\" is not supported here", kernel),
+        for (const kernels::Kernels* supported : kernels::supported())
+            names += fmt::format("{}{}", names.empty() ? "" : ", ", supported->name);
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("index kernel \"{}\" is not supported here", kernel),
                     fmt::format("Supported: {}.", names));
     }
     return {};
 }
 
-Result<std::unique_ptr<VectorStore>> open_embedded_store(store::ObjectStore& store, EmbeddedOptions options) {
+Result<std::unique_ptr<VectorStore>> open_embedded_store(store::ObjectStore& store,
+                                                         EmbeddedOptions options) {
     PX_TRY(options.validate());
-    const kernels::Kernels& kernels = options.kernel.empty() ? kernels::best() : *kernels::find(options.kernel);
-    return std::unique_ptr<VectorStore>(std::make_unique<EmbeddedStore>(store, std::move(options), kernels));
+    const kernels::Kernels& kernels =
+        options.kernel.empty() ? kernels::best() : *kernels::find(options.kernel);
+    return std::unique_ptr<VectorStore>(
+        std::make_unique<EmbeddedStore>(store, std::move(options), kernels));
 }
 
-Result<void> check_embedded(store::ObjectStore& store, const EmbeddedOptions& options, const ManifestId& id) {
+Result<void> check_embedded(store::ObjectStore& store, const EmbeddedOptions& options,
+                            const ManifestId& id) {
     const Manifest manifest = PX_TRY(read_manifest(store, options, id));
     for (const ManifestSegment& entry : manifest.segments) {
         const auto path = PX_TRY(store.local_path(segment_key(options, entry.name)));
         uint64_t verify_bytes = UINT64_MAX;
         const auto segment = PX_TRY(Segment::open(path, entry.name, entry.size, verify_bytes));
         if (segment->point_count() != entry.point_count || segment->width() != manifest.width) {
-            return fail(ErrorCode::Corrupt, fmt::format("index segment {}.pxseg is not the one its manifest describes", entry.name));
+            return fail(ErrorCode::Corrupt,
+                        fmt::format("index segment {}.pxseg is not the one its manifest describes",
+                                    entry.name));
         }
         Sha256 hash;
         std::ifstream file(path, std::ios::binary);
         std::string buffer(1 << 20, '\0');
-        while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || file.gcount() > 0) {
+        while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) ||
+               file.gcount() > 0) {
             hash.update({buffer.data(), static_cast<size_t>(file.gcount())});
         }
         if (to_hex(hash.finish()) != entry.name) {
-            return fail(ErrorCode::Corrupt, fmt::format("index segment {}.pxseg is damaged: its bytes have another SHA-256", entry.name),
-                        "Restore it from a backup, or rebuild the index from the lake.");
+            return fail(
+                ErrorCode::Corrupt,
+                fmt::format("index segment {}.pxseg is damaged: its bytes have another SHA-256",
+                            entry.name),
+                "Restore it from a backup, or rebuild the index from the lake.");
         }
     }
     return {};

@@ -41,12 +41,16 @@ class Model {
     const std::map<std::string, Point>& points() const { return points_; }
 
     static bool passes(const Point& point, const Filter& filter) {
-        const auto any = [](const std::vector<std::string>& wanted, const std::string& value, bool fold) {
+        const auto any = [](const std::vector<std::string>& wanted, const std::string& value,
+                            bool fold) {
             if (wanted.empty()) return true;
-            return std::any_of(wanted.begin(), wanted.end(),
-                               [&](const std::string& w) { return fold ? fold_case(w) == fold_case(value) : w == value; });
+            return std::any_of(wanted.begin(), wanted.end(), [&](const std::string& w) {
+                return fold ? fold_case(w) == fold_case(value) : w == value;
+            });
         };
-        if (!any(filter.authors, point.author, true) || !any(filter.categories, point.category, true)) return false;
+        if (!any(filter.authors, point.author, true) ||
+            !any(filter.categories, point.category, true))
+            return false;
         if (!any(filter.sources, point.source, false)) return false;
         if (filter.from && (!point.created_at || *point.created_at < *filter.from)) return false;
         if (filter.to && (!point.created_at || *point.created_at >= *filter.to)) return false;
@@ -64,7 +68,9 @@ class Model {
     Hits dense(const std::vector<float>& query, size_t k, const Filter& filter) const {
         Hits hits;
         for (const auto& [id, point] : points_) {
-            if (passes(point, filter)) hits.emplace_back(id, kernels::kScalar.dot_f32(point.vector.data(), query.data(), query.size()));
+            if (passes(point, filter))
+                hits.emplace_back(
+                    id, kernels::kScalar.dot_f32(point.vector.data(), query.data(), query.size()));
         }
         return top(std::move(hits), k);
     }
@@ -88,7 +94,9 @@ class Model {
             for (const std::string& term : analyzer.terms(query)) {
                 const double tf = words_[id][term];
                 const double idf = std::log(1 + (n - df_[term] + 0.5) / (df_[term] + 0.5));
-                if (tf > 0) score += idf * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * lengths_[id] / (total_ / n)));
+                if (tf > 0)
+                    score +=
+                        idf * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * lengths_[id] / (total_ / n)));
             }
             if (score > 0 && passes(point, filter)) hits.emplace_back(id, score);
         }
@@ -97,7 +105,8 @@ class Model {
 
   private:
     std::map<std::string, Point> points_;
-    mutable std::map<std::string, std::map<std::string, int>> words_;  // of the lexical search, made when first needed
+    mutable std::map<std::string, std::map<std::string, int>>
+        words_;  // of the lexical search, made when first needed
     mutable std::map<std::string, double> lengths_;
     mutable std::map<std::string, int> df_;
     mutable double total_ = 0;
@@ -110,17 +119,21 @@ class EmbeddedStoreTest : public ::testing::Test {
         options.scratch_directory = folder_ / "scratch";
         return options;
     }
-    std::unique_ptr<VectorStore> make(EmbeddedOptions options) { return *open_embedded_store(objects_, std::move(options)); }
+    std::unique_ptr<VectorStore> make(EmbeddedOptions options) {
+        return *open_embedded_store(objects_, std::move(options));
+    }
     std::unique_ptr<VectorStore> make() { return make(options()); }
 
-    static std::vector<std::string> ids(const CollectionView& view, const std::vector<ScoredPoint>& found) {
+    static std::vector<std::string> ids(const CollectionView& view,
+                                        const std::vector<ScoredPoint>& found) {
         std::vector<std::string> result;
         for (const ScoredPoint& hit : found) result.push_back(view.point(hit.point).id.value);
         return result;
     }
 
     /// The view holds exactly the model's points and finds what brute force finds.
-    static void expect_equal(const CollectionView& view, const Model& model, PointMaker& maker, size_t queries = 8) {
+    static void expect_equal(const CollectionView& view, const Model& model, PointMaker& maker,
+                             size_t queries = 8) {
         ASSERT_EQ(view.point_count(), model.size());
         for (const auto& [id, point] : model.points()) {
             const auto handle = view.find({id});
@@ -154,11 +167,13 @@ class EmbeddedStoreTest : public ::testing::Test {
                     const auto expected = model.dense(query, k, filter);
                     ASSERT_EQ(found->size(), expected.size());
                     for (size_t i = 0; i < expected.size(); ++i) {
-                        ASSERT_EQ(view.point((*found)[i].point).id.value, expected[i].first) << "place " << i;
+                        ASSERT_EQ(view.point((*found)[i].point).id.value, expected[i].first)
+                            << "place " << i;
                         ASSERT_EQ((*found)[i].score, static_cast<float>(expected[i].second));
                     }
                 }
-                const char* text = q % 2 == 0 ? "Inflation outlook: the rates of 3 trades" : "housing housing credits";
+                const char* text = q % 2 == 0 ? "Inflation outlook: the rates of 3 trades"
+                                              : "housing housing credits";
                 const auto found = view.search_lexical(text, 10, filter, Deadline::never());
                 ASSERT_THAT(found, IsOk());
                 const auto expected = model.lexical(text, 10, filter);
@@ -210,7 +225,8 @@ TEST_F(EmbeddedStoreTest, IsExactEvenWhenVectorsAreHardToTellApart) {
     std::vector<Point> points = maker.points(0, 3000);
     for (size_t i = 0; i < points.size(); ++i) {
         if (i % 3 == 0) points[i].vector = points[0].vector;
-        for (size_t d = 0; d < 384; ++d) points[i].vector[d] = points[0].vector[d] + points[i].vector[d] * 0.003F;
+        for (size_t d = 0; d < 384; ++d)
+            points[i].vector[d] = points[0].vector[d] + points[i].vector[d] * 0.003F;
         points[i].vector = unit(points[i].vector);
     }
     model.apply({}, points);
@@ -220,7 +236,8 @@ TEST_F(EmbeddedStoreTest, IsExactEvenWhenVectorsAreHardToTellApart) {
         const auto found = *view->search_dense(query, 50, {}, Deadline::never());
         const auto expected = model.dense(query, 50, {});
         ASSERT_THAT(found, SizeIs(50));
-        for (size_t i = 0; i < 50; ++i) ASSERT_EQ(view->point(found[i].point).id.value, expected[i].first);
+        for (size_t i = 0; i < 50; ++i)
+            ASSERT_EQ(view->point(found[i].point).id.value, expected[i].first);
     }
 }
 
@@ -260,7 +277,8 @@ TEST_F(EmbeddedStoreTest, TiesAreOrderedByChunkIdAcrossSegments) {
     }
     std::optional<ManifestId> id;
     for (int i = 0; i < 3; ++i) {
-        id = *store->apply(id, {}, {points.begin() + i * 20, points.begin() + (i + 1) * 20}, Deadline::never());
+        id = *store->apply(id, {}, {points.begin() + i * 20, points.begin() + (i + 1) * 20},
+                           Deadline::never());
     }
     const auto view = *store->open(*id);
     for (const auto& found : {*view->search_dense(points[0].vector, 60, {}, Deadline::never()),
@@ -308,7 +326,8 @@ TEST_F(EmbeddedStoreTest, StaysEqualToTheModelThroughRandomChanges) {
         id = *applied;
         model.apply(removed, added);
         const auto view = *store->open(*id);
-        segments_max = std::max(segments_max, dynamic_cast<const EmbeddedView&>(*view).segments().size());
+        segments_max =
+            std::max(segments_max, dynamic_cast<const EmbeddedView&>(*view).segments().size());
         expect_equal(*view, model, maker, 1);
         if (HasFatalFailure()) FAIL() << "in round " << round;
     }
@@ -329,7 +348,8 @@ TEST_F(EmbeddedStoreTest, EqualArgumentsGiveEqualFilesWhateverTheirOrder) {
     EXPECT_EQ(a, b);
     const auto removed = std::vector<chunk::ChunkId>{points[0].id, points[1].id};
     const auto more = maker.points(1000, 10);
-    EXPECT_EQ(*first->apply(a, removed, more, Deadline::never()), *second->apply(b, removed, more, Deadline::never()));
+    EXPECT_EQ(*first->apply(a, removed, more, Deadline::never()),
+              *second->apply(b, removed, more, Deadline::never()));
     const auto keys = [](const store::ObjectStore& store) {
         std::vector<std::pair<std::string, std::string>> all;
         const auto objects = *store.list("");
@@ -345,9 +365,11 @@ TEST_F(EmbeddedStoreTest, ApplyingNothingNewKeepsTheManifest) {
     const auto points = maker.points(0, 50);
     const auto id = *store->apply(std::nullopt, {}, points, Deadline::never());
     EXPECT_EQ(*store->apply(id, {}, {}, Deadline::never()), id);
-    EXPECT_EQ(*store->apply(id, {}, points, Deadline::never()), id) << "equal points change nothing";
+    EXPECT_EQ(*store->apply(id, {}, points, Deadline::never()), id)
+        << "equal points change nothing";
     EXPECT_EQ(*store->apply(id, {{"ffffffffffffffffffffffffffffffff"}}, {}, Deadline::never()), id);
-    EXPECT_EQ(*store->apply(id, {points[3].id}, {points[3]}, Deadline::never()), id) << "removed and added again";
+    EXPECT_EQ(*store->apply(id, {points[3].id}, {points[3]}, Deadline::never()), id)
+        << "removed and added again";
 }
 
 TEST_F(EmbeddedStoreTest, TheLastOfEqualAddedIdsCounts) {
@@ -393,7 +415,8 @@ TEST_F(EmbeddedStoreTest, ManyDeletionsRewriteASegment) {
     expect_equal(*view, model, maker);
     // A few deletions only mark.
     const auto marked = *store->open(*store->apply(id, {points[0].id}, {}, Deadline::never()));
-    EXPECT_EQ(dynamic_cast<const EmbeddedView&>(*marked).segments()[0].segment->point_count(), 100U);
+    EXPECT_EQ(dynamic_cast<const EmbeddedView&>(*marked).segments()[0].segment->point_count(),
+              100U);
     EXPECT_EQ(marked->point_count(), 99U);
 }
 
@@ -403,7 +426,8 @@ TEST_F(EmbeddedStoreTest, OldManifestsStayAsTheyWere) {
     const auto first = maker.points(0, 80);
     const auto old = *store->apply(std::nullopt, {}, first, Deadline::never());
     const auto view = *store->open(old);
-    auto id = *store->apply(old, {first[0].id, first[1].id}, maker.points(100, 50), Deadline::never());
+    auto id =
+        *store->apply(old, {first[0].id, first[1].id}, maker.points(100, 50), Deadline::never());
     Model model;
     model.apply({}, first);
     expect_equal(*view, model, maker);
@@ -416,14 +440,16 @@ TEST_F(EmbeddedStoreTest, PointsOfADocumentComeInItsOrder) {
     auto store = make();
     PointMaker maker(12);
     auto points = maker.points(0, 70);
-    auto id = *store->apply(std::nullopt, {}, {points.begin(), points.begin() + 35}, Deadline::never());
+    auto id =
+        *store->apply(std::nullopt, {}, {points.begin(), points.begin() + 35}, Deadline::never());
     std::shuffle(points.begin() + 35, points.end(), maker.random());
     id = *store->apply(id, {}, {points.begin() + 35, points.end()}, Deadline::never());
     const auto view = *store->open(id);
     for (int document = 0; document < 10; ++document) {
         const auto handles = view->points_of(fmt::format("reports/doc-{}", document));
         ASSERT_THAT(handles, SizeIs(7));
-        for (size_t i = 0; i < 7; ++i) EXPECT_EQ(view->point(handles[i]).span.start, static_cast<int64_t>(i) * 100);
+        for (size_t i = 0; i < 7; ++i)
+            EXPECT_EQ(view->point(handles[i]).span.start, static_cast<int64_t>(i) * 100);
     }
 }
 
@@ -446,7 +472,8 @@ TEST_F(EmbeddedStoreTest, FindsTextOfAnyScript) {
     EXPECT_EQ(first("creme elysee"), points[3].text);
     EXPECT_EQ(first("the of and"), "nothing");
     EXPECT_EQ(first(""), "nothing");
-    EXPECT_EQ(first("\xFF\xFE brulee \x80"), points[3].text) << "ill-formed bytes of a query are no reason to fail";
+    EXPECT_EQ(first("\xFF\xFE brulee \x80"), points[3].text)
+        << "ill-formed bytes of a query are no reason to fail";
 }
 
 TEST_F(EmbeddedStoreTest, RefusesWhatItCannotKeep) {
@@ -457,7 +484,8 @@ TEST_F(EmbeddedStoreTest, RefusesWhatItCannotKeep) {
     const auto refused = [&](auto change, const char* text) {
         auto points = maker.points(10, 1);
         change(points[0]);
-        EXPECT_THAT(store->apply(id, {}, points, Deadline::never()), IsError(ErrorCode::InvalidArgument, text));
+        EXPECT_THAT(store->apply(id, {}, points, Deadline::never()),
+                    IsError(ErrorCode::InvalidArgument, text));
     };
     refused([](Point& p) { p.id.value = "xyz"; }, "chunk id");
     refused([](Point& p) { p.vector.pop_back(); }, "47 dimensions");
@@ -465,14 +493,19 @@ TEST_F(EmbeddedStoreTest, RefusesWhatItCannotKeep) {
     refused([](Point& p) { p.vector[3] = std::numeric_limits<float>::infinity(); }, "not finite");
     refused([](Point& p) { p.text = "\xC3("; }, "not UTF-8");
     refused([](Point& p) { p.title = "\xED\xA0\x80"; }, "not UTF-8");
-    EXPECT_THAT(store->apply(id, {{"nope"}}, {}, Deadline::never()), IsError(ErrorCode::InvalidArgument));
-    EXPECT_THAT(store->apply(ManifestId{"../../etc/passwd"}, {}, {}, Deadline::never()), IsError(ErrorCode::InvalidArgument));
+    EXPECT_THAT(store->apply(id, {{"nope"}}, {}, Deadline::never()),
+                IsError(ErrorCode::InvalidArgument));
+    EXPECT_THAT(store->apply(ManifestId{"../../etc/passwd"}, {}, {}, Deadline::never()),
+                IsError(ErrorCode::InvalidArgument));
     EXPECT_THAT(store->open(ManifestId{std::string(64, '0')}), IsError(ErrorCode::NotFound));
     const auto view = *store->open(id);
-    EXPECT_THAT(view->search_dense({1, 2, 3}, 5, {}, Deadline::never()), IsError(ErrorCode::InvalidArgument, "3 dimensions"));
-    EXPECT_THAT(view->search_dense(std::vector<float>(48, std::numeric_limits<float>::quiet_NaN()), 5, {}, Deadline::never()),
+    EXPECT_THAT(view->search_dense({1, 2, 3}, 5, {}, Deadline::never()),
+                IsError(ErrorCode::InvalidArgument, "3 dimensions"));
+    EXPECT_THAT(view->search_dense(std::vector<float>(48, std::numeric_limits<float>::quiet_NaN()),
+                                   5, {}, Deadline::never()),
                 IsError(ErrorCode::InvalidArgument));
-    EXPECT_THAT(*view->search_dense(std::vector<float>(48, 0.0F), 5, {}, Deadline::never()), SizeIs(3));
+    EXPECT_THAT(*view->search_dense(std::vector<float>(48, 0.0F), 5, {}, Deadline::never()),
+                SizeIs(3));
     EXPECT_THAT(*view->search_dense(good[0].vector, 0, {}, Deadline::never()), IsEmpty());
     EXPECT_THAT(*view->search_dense(good[0].vector, SIZE_MAX, {}, Deadline::never()), SizeIs(3));
 }
@@ -497,14 +530,17 @@ TEST_F(EmbeddedStoreTest, StopsAtTheDeadline) {
     const auto view = *store->open(*store->apply(std::nullopt, {}, points, Deadline::never()));
     Deadline past;
     past.at = std::chrono::steady_clock::now() - std::chrono::seconds(1);
-    EXPECT_THAT(view->search_dense(points[0].vector, 5, {}, past), IsError(ErrorCode::DeadlineExceeded));
-    EXPECT_THAT(view->search_lexical("inflation", 5, {}, past), IsError(ErrorCode::DeadlineExceeded));
+    EXPECT_THAT(view->search_dense(points[0].vector, 5, {}, past),
+                IsError(ErrorCode::DeadlineExceeded));
+    EXPECT_THAT(view->search_lexical("inflation", 5, {}, past),
+                IsError(ErrorCode::DeadlineExceeded));
     EXPECT_THAT(store->apply(std::nullopt, {}, points, past), IsError(ErrorCode::DeadlineExceeded));
     std::stop_source stop;
     stop.request_stop();
     Deadline cancelled;
     cancelled.stop = stop.get_token();
-    EXPECT_THAT(view->search_dense(points[0].vector, 5, {}, cancelled), IsError(ErrorCode::Cancelled));
+    EXPECT_THAT(view->search_dense(points[0].vector, 5, {}, cancelled),
+                IsError(ErrorCode::Cancelled));
 }
 
 TEST_F(EmbeddedStoreTest, NamesTheDamagedFile) {
@@ -520,7 +556,8 @@ TEST_F(EmbeddedStoreTest, NamesTheDamagedFile) {
             const size_t at = random() % damaged.size();
             damaged[at] = static_cast<char>(damaged[at] ^ (1 << (random() % 8)));
             ASSERT_THAT(objects_.put(key, damaged), IsOk());
-            EXPECT_THAT(make()->open(id), IsError(ErrorCode::Corrupt, key == segment_key ? "segment" : "manifest"));
+            EXPECT_THAT(make()->open(id),
+                        IsError(ErrorCode::Corrupt, key == segment_key ? "segment" : "manifest"));
             EXPECT_THAT(check_embedded(objects_, {}, id), IsError(ErrorCode::Corrupt));
         }
         ASSERT_THAT(objects_.put(key, bytes.substr(0, bytes.size() / 2)), IsOk());
@@ -545,8 +582,10 @@ TEST_F(EmbeddedStoreTest, VacuumKeepsWhatIsReferredToAndDeletesTheRest) {
     const auto second = *store->apply(first, all, maker.points(100, 40), Deadline::never());
     ASSERT_THAT(objects_.put("segments/notes.txt", "not ours"), IsOk());
     const auto still_open = *store->open(first);
-    EXPECT_THAT(store->vacuum({ManifestId{std::string(64, '0')}, second}), IsError(ErrorCode::NotFound));
-    EXPECT_THAT(*objects_.list("manifests/"), SizeIs(2)) << "nothing goes while a manifest to keep can't be read";
+    EXPECT_THAT(store->vacuum({ManifestId{std::string(64, '0')}, second}),
+                IsError(ErrorCode::NotFound));
+    EXPECT_THAT(*objects_.list("manifests/"), SizeIs(2))
+        << "nothing goes while a manifest to keep can't be read";
     const auto freed = store->vacuum({second});
     ASSERT_THAT(freed, IsOk());
     EXPECT_GT(*freed, 40 * 48 * 4);
@@ -554,7 +593,8 @@ TEST_F(EmbeddedStoreTest, VacuumKeepsWhatIsReferredToAndDeletesTheRest) {
     EXPECT_TRUE(*objects_.head("segments/notes.txt"));
     EXPECT_THAT(store->open(second), IsOk());
     EXPECT_THAT(make()->open(first), IsError(ErrorCode::NotFound));
-    EXPECT_EQ(still_open->search_dense(points[0].vector, 1, {}, Deadline::never())->size(), 1U) << "an open view goes on";
+    EXPECT_EQ(still_open->search_dense(points[0].vector, 1, {}, Deadline::never())->size(), 1U)
+        << "an open view goes on";
 }
 
 TEST_F(EmbeddedStoreTest, ACrashAtAnyCallLeavesTheOldStateAndARepeatFinishes) {
@@ -566,10 +606,12 @@ TEST_F(EmbeddedStoreTest, ACrashAtAnyCallLeavesTheOldStateAndARepeatFinishes) {
     const auto expected = [&] {
         store::MemoryObjectStore clean;
         auto store = *open_embedded_store(clean);
-        return *store->apply(*store->apply(std::nullopt, {}, base_points, Deadline::never()), removed, added, Deadline::never());
+        return *store->apply(*store->apply(std::nullopt, {}, base_points, Deadline::never()),
+                             removed, added, Deadline::never());
     }();
-    for (const px::testing::Fault fault : {px::testing::Fault::CrashBefore, px::testing::Fault::CrashAfter,
-                                           px::testing::Fault::LoseReply, px::testing::Fault::TornWrite}) {
+    for (const px::testing::Fault fault :
+         {px::testing::Fault::CrashBefore, px::testing::Fault::CrashAfter,
+          px::testing::Fault::LoseReply, px::testing::Fault::TornWrite}) {
         for (int64_t call = 1;; ++call) {
             px::testing::FaultyObjectStore faulty(objects_, {.at_call = call, .fault = fault});
             auto store = *open_embedded_store(faulty, options());
@@ -580,7 +622,8 @@ TEST_F(EmbeddedStoreTest, ACrashAtAnyCallLeavesTheOldStateAndARepeatFinishes) {
             EXPECT_EQ(*again, expected) << px::testing::fault_name(fault) << " at call " << call;
             EXPECT_THAT(check_embedded(objects_, {}, *again), IsOk());
             ASSERT_THAT(make()->vacuum({base}), IsOk());
-            EXPECT_TRUE(std::filesystem::is_empty(folder_ / "scratch")) << "no scratch file stays behind";
+            EXPECT_TRUE(std::filesystem::is_empty(folder_ / "scratch"))
+                << "no scratch file stays behind";
             if (faulty.calls() < call) break;
         }
     }
@@ -594,14 +637,16 @@ TEST_F(EmbeddedStoreTest, ManyThreadsSearchOneView) {
     lazy.verify_bytes = 0;
     const auto id = *store->apply(std::nullopt, {}, points, Deadline::never());
     const auto view = *make(lazy)->open(id);
-    const auto expected = ids(*view, *view->search_dense(points[0].vector, 10, {}, Deadline::never()));
+    const auto expected =
+        ids(*view, *view->search_dense(points[0].vector, 10, {}, Deadline::never()));
     const auto fresh = *make(lazy)->open(id);
     std::vector<std::jthread> threads;
     std::atomic<int> equal = 0;
     for (int t = 0; t < 4; ++t) {
         threads.emplace_back([&] {
             for (int i = 0; i < 25; ++i) {
-                if (ids(*fresh, *fresh->search_dense(points[0].vector, 10, {}, Deadline::never())) == expected &&
+                if (ids(*fresh, *fresh->search_dense(points[0].vector, 10, {},
+                                                     Deadline::never())) == expected &&
                     !fresh->search_lexical("inflation", 5, {}, Deadline::never())->empty()) {
                     ++equal;
                 }

@@ -34,7 +34,8 @@ std::string hex_of(std::string_view bytes) {
 std::string bytes_of(std::string_view hex) {
     const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
     std::string bytes;
-    for (size_t i = 0; i + 1 < hex.size(); i += 2) bytes.push_back(static_cast<char>(digit(hex[i]) * 16 + digit(hex[i + 1])));
+    for (size_t i = 0; i + 1 < hex.size(); i += 2)
+        bytes.push_back(static_cast<char>(digit(hex[i]) * 16 + digit(hex[i + 1])));
     return bytes;
 }
 
@@ -74,7 +75,8 @@ Result<Manifest> parse_manifest(std::string_view bytes) {
         std::memcpy(&value, bytes.data() + at, sizeof(T));
         at += sizeof(T);
     };
-    if (bytes.size() < kHeadBytes + 4 || bytes.substr(0, 8) != kMagic) return corrupt("it does not begin as a manifest");
+    if (bytes.size() < kHeadBytes + 4 || bytes.substr(0, 8) != kMagic)
+        return corrupt("it does not begin as a manifest");
     uint32_t crc = 0;
     std::memcpy(&crc, bytes.data() + bytes.size() - 4, 4);
     bytes.remove_suffix(4);
@@ -88,7 +90,8 @@ Result<Manifest> parse_manifest(std::string_view bytes) {
     take(manifest.width);
     take(count);
     take(reserved);
-    if (version != kVersion) return corrupt("its version is " + std::to_string(version) + ", this program reads 1");
+    if (version != kVersion)
+        return corrupt("its version is " + std::to_string(version) + ", this program reads 1");
     if (reserved != 0 || (manifest.width == 0) != (count == 0) || manifest.width > kWidthMax) {
         return corrupt("a value of its head is out of range");
     }
@@ -104,7 +107,8 @@ Result<Manifest> parse_manifest(std::string_view bytes) {
         take(deleted_count);
         take(deleted_bytes);
         if (bytes.size() - at < deleted_bytes) return corrupt("it ends early");
-        if (deleted_count >= segment.point_count || deleted_count > deleted_bytes || segment.point_count > INT32_MAX) {
+        if (deleted_count >= segment.point_count || deleted_count > deleted_bytes ||
+            segment.point_count > INT32_MAX) {
             return corrupt("a segment has impossible counts");
         }
         if (!manifest.segments.empty() && manifest.segments.back().name >= segment.name) {
@@ -116,13 +120,15 @@ Result<Manifest> parse_manifest(std::string_view bytes) {
         segment.deleted.reserve(deleted_count);
         while (begin != end) {
             uint32_t delta = 0;
-            if (!read_varint(begin, end, delta) || delta == 0 || next + delta > segment.point_count) {
+            if (!read_varint(begin, end, delta) || delta == 0 ||
+                next + delta > segment.point_count) {
                 return corrupt("a list of deleted points is out of range");
             }
             next += delta;
             segment.deleted.push_back(static_cast<uint32_t>(next - 1));
         }
-        if (segment.deleted.size() != deleted_count) return corrupt("a list of deleted points has a wrong length");
+        if (segment.deleted.size() != deleted_count)
+            return corrupt("a list of deleted points has a wrong length");
         at += deleted_bytes;
         manifest.segments.push_back(std::move(segment));
     }

@@ -1,5 +1,5 @@
-// Manifest: which segments make up a state of the collection, and which of their points are deleted.
-// Specification: docs/formats/manifest.md. Values.
+// Manifest: which segments make up a state of the collection, and which of their points are
+// deleted. Specification: docs/formats/manifest.md. Values.
 #pragma once
 
 #include <cstdint>

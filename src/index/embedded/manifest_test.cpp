@@ -53,7 +53,8 @@ TEST(Manifest, RefusesEveryFlippedBit) {
 TEST(Manifest, RefusesEveryTruncation) {
     const std::string bytes = format_manifest(sample());
     for (size_t size = 0; size < bytes.size(); ++size) {
-        EXPECT_THAT(parse_manifest(bytes.substr(0, size)), IsError(ErrorCode::Corrupt)) << size << " bytes";
+        EXPECT_THAT(parse_manifest(bytes.substr(0, size)), IsError(ErrorCode::Corrupt))
+            << size << " bytes";
     }
 }
 
@@ -62,7 +63,8 @@ TEST(Manifest, SurvivesRandomMutationsWithARightChecksum) {
     std::mt19937_64 random(20261123);
     for (int round = 0; round < 2000; ++round) {
         std::string damaged = bytes.substr(0, bytes.size() - 4);
-        for (uint64_t i = 0, n = 1 + random() % 4; i < n; ++i) damaged[random() % damaged.size()] = static_cast<char>(random());
+        for (uint64_t i = 0, n = 1 + random() % 4; i < n; ++i)
+            damaged[random() % damaged.size()] = static_cast<char>(random());
         if (random() % 4 == 0) damaged.resize(random() % (damaged.size() + 1));
         const uint32_t crc = crc32c(0, damaged.data(), damaged.size());
         damaged.append(reinterpret_cast<const char*>(&crc), 4);

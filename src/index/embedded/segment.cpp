@@ -19,7 +19,8 @@
 
 namespace px::index {
 
-static_assert(std::endian::native == std::endian::little, "the formats are little-endian and mapped as they are");
+static_assert(std::endian::native == std::endian::little,
+              "the formats are little-endian and mapped as they are");
 
 namespace {
 
@@ -94,7 +95,8 @@ Result<RawId> parse_chunk_id(std::string_view hex) {
         id[i] = static_cast<uint8_t>(high * 16 + low);
     }
     if (!good) {
-        return fail(ErrorCode::InvalidArgument, fmt::format("\"{}\" is no chunk id", hex.substr(0, 64)),
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("\"{}\" is no chunk id", hex.substr(0, 64)),
                     "A chunk id has 32 lower-case hexadecimal digits.");
     }
     return id;
@@ -126,17 +128,22 @@ std::optional<uint32_t> StringTable::find(std::string_view value) const {
     return std::nullopt;
 }
 
-Result<StringTable> StringTable::parse(std::span<const uint8_t> section, Order order, std::string_view what) {
-    const auto bad = [&](std::string_view why) { return fail(ErrorCode::Corrupt, fmt::format("section {}: {}", what, why)); };
+Result<StringTable> StringTable::parse(std::span<const uint8_t> section, Order order,
+                                       std::string_view what) {
+    const auto bad = [&](std::string_view why) {
+        return fail(ErrorCode::Corrupt, fmt::format("section {}: {}", what, why));
+    };
     if (section.size() < 16) return bad("shorter than a string table");
     StringTable table;
     table.count_ = load_at<uint64_t>(section, 0);
-    if (table.count_ > (section.size() - 16) / 8 || table.count_ > UINT32_MAX) return bad("more strings than bytes");
+    if (table.count_ > (section.size() - 16) / 8 || table.count_ > UINT32_MAX)
+        return bad("more strings than bytes");
     table.offsets_ = as<uint64_t>(section.subspan(8));
     const size_t heap_at = 8 + 8 * (table.count_ + 1);
     const uint64_t heap_size = section.size() - heap_at;
     table.bytes_ = as<char>(section.subspan(heap_at));
-    if (table.offsets_[0] != 0 || table.offsets_[table.count_] != heap_size) return bad("offsets don't span the strings");
+    if (table.offsets_[0] != 0 || table.offsets_[table.count_] != heap_size)
+        return bad("offsets don't span the strings");
     for (uint64_t i = 0; i < table.count_; ++i) {
         if (table.offsets_[i] > table.offsets_[i + 1]) return bad("offsets descend");
         if (table.offsets_[i + 1] > heap_size) return bad("a string ends outside");
@@ -152,8 +159,8 @@ Result<StringTable> StringTable::parse(std::span<const uint8_t> section, Order o
 bool PostingsReader::next(uint32_t& ordinal, uint32_t& frequency) {
     if (at_ == end_ || corrupt_) return false;
     uint32_t delta = 0;
-    if (!read_varint(at_, end_, delta) || !read_varint(at_, end_, frequency) || delta == 0 || frequency == 0 ||
-        next_ + delta > point_count_) {
+    if (!read_varint(at_, end_, delta) || !read_varint(at_, end_, frequency) || delta == 0 ||
+        frequency == 0 || next_ + delta > point_count_) {
         corrupt_ = true;
         return false;
     }
@@ -163,14 +170,18 @@ bool PostingsReader::next(uint32_t& ordinal, uint32_t& frequency) {
 }
 
 Error Segment::corrupt(std::string what) const {
-    return fail(ErrorCode::Corrupt, fmt::format("index segment {}.pxseg is damaged: {}", name_, what),
-                "Rebuild the index from the lake: `px run --rebuild-index`, or restore the file from a backup.");
+    return fail(ErrorCode::Corrupt,
+                fmt::format("index segment {}.pxseg is damaged: {}", name_, what),
+                "Rebuild the index from the lake: `px run --rebuild-index`, or restore the file "
+                "from a backup.");
 }
 
-Result<std::shared_ptr<const Segment>> Segment::open(const std::filesystem::path& file, std::string name, uint64_t size,
+Result<std::shared_ptr<const Segment>> Segment::open(const std::filesystem::path& file,
+                                                     std::string name, uint64_t size,
                                                      uint64_t& verify_bytes) {
     const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) return fail_errno(errno, fmt::format("cannot read index segment {}.pxseg", name));
+    if (descriptor < 0)
+        return fail_errno(errno, fmt::format("cannot read index segment {}.pxseg", name));
     struct stat status {};
     if (::fstat(descriptor, &status) != 0) {
         const int error_number = errno;
@@ -187,7 +198,8 @@ Result<std::shared_ptr<const Segment>> Segment::open(const std::filesystem::path
     const int error_number = errno;
     ::close(descriptor);
     if (mapped == MAP_FAILED) {
-        return fail_errno(error_number, fmt::format("cannot map index segment {}.pxseg", segment->name_));
+        return fail_errno(error_number,
+                          fmt::format("cannot map index segment {}.pxseg", segment->name_));
     }
     segment->bytes_ = {static_cast<const uint8_t*>(mapped), size};
     segment->mapped_ = true;
@@ -195,8 +207,8 @@ Result<std::shared_ptr<const Segment>> Segment::open(const std::filesystem::path
     return std::shared_ptr<const Segment>(std::move(segment));
 }
 
-Result<std::shared_ptr<const Segment>> Segment::parse(std::span<const uint8_t> bytes, std::string name,
-                                                      uint64_t& verify_bytes) {
+Result<std::shared_ptr<const Segment>> Segment::parse(std::span<const uint8_t> bytes,
+                                                      std::string name, uint64_t& verify_bytes) {
     std::shared_ptr<Segment> segment(new Segment);
     segment->name_ = std::move(name);
     segment->bytes_ = bytes;
@@ -220,22 +232,28 @@ Result<void> Segment::load(uint64_t& verify_bytes) {
     if (bytes_.size() < kSegmentHeaderBytes + kSegmentTailBytes) return corrupt("it is too short");
     // Header.
     const auto header = bytes_.first(kSegmentHeaderBytes);
-    if (std::memcmp(header.data(), kSegmentMagic.data(), 8) != 0) return corrupt("it does not begin as a segment");
-    if (crc32c(0, header.data(), 60) != load_at<uint32_t>(header, 60)) return corrupt("checksum of the header does not match");
+    if (std::memcmp(header.data(), kSegmentMagic.data(), 8) != 0)
+        return corrupt("it does not begin as a segment");
+    if (crc32c(0, header.data(), 60) != load_at<uint32_t>(header, 60))
+        return corrupt("checksum of the header does not match");
     const auto version = load_at<uint32_t>(header, 8);
     if (version != kSegmentVersion) {
-        return fail(ErrorCode::InvalidArgument,
-                    fmt::format("index segment {}.pxseg has version {}; this program reads version {}", name_, version, kSegmentVersion),
-                    "Use the program that wrote it, or rebuild the index from the lake.");
+        return fail(
+            ErrorCode::InvalidArgument,
+            fmt::format("index segment {}.pxseg has version {}; this program reads version {}",
+                        name_, version, kSegmentVersion),
+            "Use the program that wrote it, or rebuild the index from the lake.");
     }
     const auto width = load_at<uint32_t>(header, 12);
     const auto count = load_at<uint64_t>(header, 16);
     const auto stride = load_at<uint32_t>(header, 24);
     error_max_ = load_at<float>(header, 28);
     norm_max_ = load_at<float>(header, 32);
-    if (width == 0 || width > kWidthMax || count == 0 || count > INT32_MAX || !std::isfinite(error_max_) ||
-        !std::isfinite(norm_max_) || error_max_ < 0 || norm_max_ < 0 || !all_zero(header.subspan(36, 24)) ||
-        stride != (width + kernels::kRowAlignment - 1) / kernels::kRowAlignment * kernels::kRowAlignment) {
+    if (width == 0 || width > kWidthMax || count == 0 || count > INT32_MAX ||
+        !std::isfinite(error_max_) || !std::isfinite(norm_max_) || error_max_ < 0 ||
+        norm_max_ < 0 || !all_zero(header.subspan(36, 24)) ||
+        stride != (width + kernels::kRowAlignment - 1) / kernels::kRowAlignment *
+                      kernels::kRowAlignment) {
         return corrupt("a value of the header is out of range");
     }
     width_ = width;
@@ -243,13 +261,17 @@ Result<void> Segment::load(uint64_t& verify_bytes) {
     point_count_ = static_cast<uint32_t>(count);
     // Tail and section table.
     const auto tail = bytes_.last(kSegmentTailBytes);
-    if (std::memcmp(tail.data() + 56, kSegmentEndMagic.data(), 8) != 0) return corrupt("it does not end as a segment");
-    if (crc32c(0, tail.data(), 52) != load_at<uint32_t>(tail, 52)) return corrupt("checksum of the tail does not match");
+    if (std::memcmp(tail.data() + 56, kSegmentEndMagic.data(), 8) != 0)
+        return corrupt("it does not end as a segment");
+    if (crc32c(0, tail.data(), 52) != load_at<uint32_t>(tail, 52))
+        return corrupt("checksum of the tail does not match");
     const auto table_offset = load_at<uint64_t>(tail, 0);
     const auto section_count = load_at<uint32_t>(tail, 8);
     const uint64_t table_end = bytes_.size() - kSegmentTailBytes;
-    if (section_count != std::size(kKinds) || table_offset > table_end || table_offset % kSectionAlignment != 0 ||
-        table_end - table_offset != section_count * kSectionEntryBytes || !all_zero(tail.subspan(16, 36))) {
+    if (section_count != std::size(kKinds) || table_offset > table_end ||
+        table_offset % kSectionAlignment != 0 ||
+        table_end - table_offset != section_count * kSectionEntryBytes ||
+        !all_zero(tail.subspan(16, 36))) {
         return corrupt("its section table is out of place");
     }
     const auto table = bytes_.subspan(table_offset, table_end - table_offset);
@@ -262,29 +284,36 @@ Result<void> Segment::load(uint64_t& verify_bytes) {
         const auto kind = static_cast<SectionKind>(load_at<uint32_t>(entry, 0));
         const auto offset = load_at<uint64_t>(entry, 8);
         const auto size = load_at<uint64_t>(entry, 16);
-        if (kind != kKinds[i].kind) return corrupt("its section table does not list what a segment has");
-        if (offset < end || offset - end >= kSectionAlignment || offset % kSectionAlignment != 0 || offset > table_offset ||
-            size > table_offset - offset || load_at<uint64_t>(entry, 24) != 0) {
+        if (kind != kKinds[i].kind)
+            return corrupt("its section table does not list what a segment has");
+        if (offset < end || offset - end >= kSectionAlignment || offset % kSectionAlignment != 0 ||
+            offset > table_offset || size > table_offset - offset ||
+            load_at<uint64_t>(entry, 24) != 0) {
             return corrupt(fmt::format("section {} is out of place", kKinds[i].name));
         }
-        if (!all_zero(bytes_.subspan(end, offset - end))) return corrupt("bytes between its sections are not zero");
+        if (!all_zero(bytes_.subspan(end, offset - end)))
+            return corrupt("bytes between its sections are not zero");
         end = offset + size;
         sections_[kind] = {load_at<uint32_t>(entry, 4), bytes_.subspan(offset, size)};
     }
-    if (table_offset - end >= kSectionAlignment || !all_zero(bytes_.subspan(end, table_offset - end))) {
+    if (table_offset - end >= kSectionAlignment ||
+        !all_zero(bytes_.subspan(end, table_offset - end))) {
         return corrupt("bytes before its section table are not zero");
     }
     // Sizes that follow from the counts.
     const uint64_t n = count;
     const std::pair<SectionKind, uint64_t> sizes[] = {
-        {SectionKind::Ids, 16 * n},           {SectionKind::Codes, stride * n},     {SectionKind::Scales, 4 * n},
-        {SectionKind::Vectors, 4ULL * width * n}, {SectionKind::Spans, 16 * n},     {SectionKind::Created, 8 * n},
-        {SectionKind::DocumentCodes, 4 * n},  {SectionKind::SourceCodes, 4 * n},    {SectionKind::DsCodes, 4 * n},
-        {SectionKind::TitleCodes, 4 * n},     {SectionKind::AuthorCodes, 4 * n},    {SectionKind::CategoryCodes, 4 * n},
+        {SectionKind::Ids, 16 * n},          {SectionKind::Codes, stride * n},
+        {SectionKind::Scales, 4 * n},        {SectionKind::Vectors, 4ULL * width * n},
+        {SectionKind::Spans, 16 * n},        {SectionKind::Created, 8 * n},
+        {SectionKind::DocumentCodes, 4 * n}, {SectionKind::SourceCodes, 4 * n},
+        {SectionKind::DsCodes, 4 * n},       {SectionKind::TitleCodes, 4 * n},
+        {SectionKind::AuthorCodes, 4 * n},   {SectionKind::CategoryCodes, 4 * n},
         {SectionKind::Lengths, 4 * n}};
     for (const auto& [kind, size] : sizes) {
         if (sections_[kind].bytes.size() != size) {
-            return corrupt(fmt::format("section {} has {} bytes instead of {}", kind_name(kind), sections_[kind].bytes.size(), size));
+            return corrupt(fmt::format("section {} has {} bytes instead of {}", kind_name(kind),
+                                       sections_[kind].bytes.size(), size));
         }
     }
     // Checksums: small sections always, large ones while the budget lasts.
@@ -330,35 +359,44 @@ Result<void> Segment::load(uint64_t& verify_bytes) {
         column->names = PX_TRY(table_of(names, StringTable::Order::Ascending));
         column->codes = {as<uint32_t>(bytes_of(codes)), n};
         for (const uint32_t code : column->codes) {
-            if (code >= column->names.size()) return corrupt(fmt::format("section {} names an absent string", kind_name(codes)));
+            if (code >= column->names.size())
+                return corrupt(fmt::format("section {} names an absent string", kind_name(codes)));
         }
     }
     const auto document_points = bytes_of(SectionKind::DocumentPoints);
     const uint64_t documents = document_.names.size();
-    if (document_points.size() != 4 * (documents + 1 + n)) return corrupt("section document points has a wrong size");
+    if (document_points.size() != 4 * (documents + 1 + n))
+        return corrupt("section document points has a wrong size");
     document_first_ = as<uint32_t>(document_points);
     document_ordinals_ = document_first_ + documents + 1;
-    if (document_first_[0] != 0 || document_first_[documents] != n) return corrupt("section document points does not span the points");
+    if (document_first_[0] != 0 || document_first_[documents] != n)
+        return corrupt("section document points does not span the points");
     for (size_t i = 0; i < documents; ++i) {
-        if (document_first_[i] > document_first_[i + 1]) return corrupt("section document points descends");
+        if (document_first_[i] > document_first_[i + 1])
+            return corrupt("section document points descends");
     }
     for (size_t i = 0; i < n; ++i) {
-        if (document_ordinals_[i] >= n) return corrupt("section document points names an absent point");
+        if (document_ordinals_[i] >= n)
+            return corrupt("section document points names an absent point");
     }
     terms_ = PX_TRY(table_of(SectionKind::Terms, StringTable::Order::Ascending));
     const auto term_index = bytes_of(SectionKind::TermIndex);
-    if (term_index.size() != sizeof(TermEntry) * terms_.size()) return corrupt("section term index has a wrong size");
+    if (term_index.size() != sizeof(TermEntry) * terms_.size())
+        return corrupt("section term index has a wrong size");
     term_index_ = {as<TermEntry>(term_index), terms_.size()};
     uint64_t begin = 0;
     for (const TermEntry& entry : term_index_) {
-        if (entry.end < begin || entry.end > postings_.size() || entry.df > n || entry.reserved != 0) {
+        if (entry.end < begin || entry.end > postings_.size() || entry.df > n ||
+            entry.reserved != 0) {
             return corrupt("section term index leads outside the postings");
         }
         begin = entry.end;
     }
     if (begin != postings_.size()) return corrupt("section term index does not span the postings");
-    for (size_t i = 0; i < author_.names.size(); ++i) folded_authors_.push_back(fold_case(author_.names[i]));
-    for (size_t i = 0; i < category_.names.size(); ++i) folded_categories_.push_back(fold_case(category_.names[i]));
+    for (size_t i = 0; i < author_.names.size(); ++i)
+        folded_authors_.push_back(fold_case(author_.names[i]));
+    for (size_t i = 0; i < category_.names.size(); ++i)
+        folded_categories_.push_back(fold_case(category_.names[i]));
     return {};
 }
 
@@ -394,7 +432,8 @@ std::optional<TermPostings> Segment::postings(std::string_view term) const {
     const auto place = terms_.find(term);
     if (!place) return std::nullopt;
     const uint64_t begin = *place == 0 ? 0 : term_index_[*place - 1].end;
-    return TermPostings{term_index_[*place].df, postings_.subspan(begin, term_index_[*place].end - begin)};
+    return TermPostings{term_index_[*place].df,
+                        postings_.subspan(begin, term_index_[*place].end - begin)};
 }
 
 }  // namespace px::index

@@ -27,11 +27,30 @@ Result<RawId> parse_chunk_id(std::string_view hex);
 std::string format_chunk_id(const RawId& id);
 
 enum class SectionKind : uint32_t {
-    Ids = 1, Codes, Scales, Vectors, Spans, Created, Text,
-    DocumentNames = 10, DocumentCodes, SourceNames, SourceCodes, DsNames, DsCodes,
-    TitleNames, TitleCodes, AuthorNames, AuthorCodes, CategoryNames, CategoryCodes,
+    Ids = 1,
+    Codes,
+    Scales,
+    Vectors,
+    Spans,
+    Created,
+    Text,
+    DocumentNames = 10,
+    DocumentCodes,
+    SourceNames,
+    SourceCodes,
+    DsNames,
+    DsCodes,
+    TitleNames,
+    TitleCodes,
+    AuthorNames,
+    AuthorCodes,
+    CategoryNames,
+    CategoryCodes,
     DocumentPoints = 22,
-    Terms = 30, TermIndex, Postings, Lengths
+    Terms = 30,
+    TermIndex,
+    Postings,
+    Lengths
 };
 
 inline constexpr std::string_view kSegmentMagic = "PXSEGM01";
@@ -48,12 +67,15 @@ inline constexpr int64_t kNoDate = INT64_MIN;
 class StringTable {
   public:
     size_t size() const { return count_; }
-    std::string_view operator[](size_t i) const { return {bytes_ + offsets_[i], offsets_[i + 1] - offsets_[i]}; }
+    std::string_view operator[](size_t i) const {
+        return {bytes_ + offsets_[i], offsets_[i + 1] - offsets_[i]};
+    }
     /// Place of a value in a table whose values ascend. O(log size).
     std::optional<uint32_t> find(std::string_view value) const;
     /// Errors: Corrupt, with what in the message.
     enum class Order { Any, Ascending };
-    static Result<StringTable> parse(std::span<const uint8_t> section, Order order, std::string_view what);
+    static Result<StringTable> parse(std::span<const uint8_t> section, Order order,
+                                     std::string_view what);
 
   private:
     uint64_t count_ = 0;
@@ -92,13 +114,16 @@ struct TermPostings {
 
 class Segment {
   public:
-    /// Maps a file of exactly size bytes. name: 64 hex digits, for messages. verify_bytes: how much of the large sections is verified
-    /// now; lowered by what was used. Errors: NotFound, Forbidden, Corrupt.
-    static Result<std::shared_ptr<const Segment>> open(const std::filesystem::path& file, std::string name, uint64_t size,
+    /// Maps a file of exactly size bytes. name: 64 hex digits, for messages. verify_bytes: how much
+    /// of the large sections is verified now; lowered by what was used. Errors: NotFound,
+    /// Forbidden, Corrupt.
+    static Result<std::shared_ptr<const Segment>> open(const std::filesystem::path& file,
+                                                       std::string name, uint64_t size,
                                                        uint64_t& verify_bytes);
-    /// Over bytes of the caller that outlive the segment and are 64-byte aligned; for tests and fuzzing.
-    static Result<std::shared_ptr<const Segment>> parse(std::span<const uint8_t> bytes, std::string name,
-                                                        uint64_t& verify_bytes);
+    /// Over bytes of the caller that outlive the segment and are 64-byte aligned; for tests and
+    /// fuzzing.
+    static Result<std::shared_ptr<const Segment>> parse(std::span<const uint8_t> bytes,
+                                                        std::string name, uint64_t& verify_bytes);
     ~Segment();
     Segment(const Segment&) = delete;
     Segment& operator=(const Segment&) = delete;
@@ -116,7 +141,9 @@ class Segment {
     const uint8_t* codes() const { return codes_; }
     const float* scales() const { return scales_; }
     const float* vector(size_t ordinal) const { return vectors_ + ordinal * width_; }
-    chunk::Span span(size_t ordinal) const { return {spans_[2 * ordinal], spans_[2 * ordinal + 1]}; }
+    chunk::Span span(size_t ordinal) const {
+        return {spans_[2 * ordinal], spans_[2 * ordinal + 1]};
+    }
     int64_t created_at(size_t ordinal) const { return created_[ordinal]; }
     std::string_view text(size_t ordinal) const { return texts_[ordinal]; }
     const Column& document() const { return document_; }

@@ -6,8 +6,8 @@
 #include <memory>
 #include <random>
 
-#include "index/embedded/crc32c.h"
 #include "index/embedded/collection_view.h"
+#include "index/embedded/crc32c.h"
 #include "index/embedded/segment_writer.h"
 #include "index/embedded/test_points.h"
 #include "testing/matchers.h"
@@ -38,7 +38,8 @@ PointRef ref_of(const Point& point) {
 /// Bytes aligned as a mapping is.
 class Aligned {
   public:
-    explicit Aligned(std::string_view bytes) : size_(bytes.size()), memory_(new (std::align_val_t{64}) uint8_t[bytes.size() + 64]) {
+    explicit Aligned(std::string_view bytes)
+        : size_(bytes.size()), memory_(new (std::align_val_t{64}) uint8_t[bytes.size() + 64]) {
         std::memcpy(memory_, bytes.data(), bytes.size());
     }
     ~Aligned() { ::operator delete[](memory_, std::align_val_t{64}); }
@@ -57,7 +58,8 @@ std::string sample_bytes(int count = 40, size_t width = 20) {
     const std::vector<Point> points = maker.points(0, count);
     std::vector<PointRef> refs;
     for (const Point& point : points) refs.push_back(ref_of(point));
-    std::sort(refs.begin(), refs.end(), [](const PointRef& a, const PointRef& b) { return a.id < b.id; });
+    std::sort(refs.begin(), refs.end(),
+              [](const PointRef& a, const PointRef& b) { return a.id < b.id; });
     const auto written = write_segment(folder / "s", refs, width, Deadline::never());
     EXPECT_THAT(written, IsOk());
     std::string bytes = px::testing::read_file(folder / "s");
@@ -78,7 +80,8 @@ void exercise(const std::shared_ptr<const Segment>& segment) {
     Filter filter;
     filter.authors = {"author 1"};
     const auto dense = view.search_dense(query, 5, {}, Deadline::never());
-    const auto lexical = view.search_lexical("inflation outlook rate", 5, filter, Deadline::never());
+    const auto lexical =
+        view.search_lexical("inflation outlook rate", 5, filter, Deadline::never());
     if (!sound) {
         EXPECT_THAT(dense, IsError(ErrorCode::Corrupt));
         EXPECT_THAT(lexical, IsError(ErrorCode::Corrupt));
@@ -108,7 +111,8 @@ TEST(Segment, GivesBackWhatWasWritten) {
         EXPECT_EQ((*segment)->document().at(*ordinal), point.document_id);
         EXPECT_EQ((*segment)->span(*ordinal), point.span);
         EXPECT_EQ((*segment)->created_at(*ordinal), point.created_at.value_or(kNoDate));
-        EXPECT_EQ(std::memcmp((*segment)->vector(*ordinal), point.vector.data(), 20 * sizeof(float)), 0);
+        EXPECT_EQ(
+            std::memcmp((*segment)->vector(*ordinal), point.vector.data(), 20 * sizeof(float)), 0);
     }
     exercise(*segment);
 }
@@ -122,7 +126,9 @@ TEST(Segment, BoundsItsQuantisationError) {
     for (size_t i = 0; i < segment->point_count(); ++i) {
         double error = 0;
         for (size_t d = 0; d < segment->width(); ++d) {
-            const double approximate = segment->scales()[i] * (static_cast<int>(segment->codes()[i * segment->stride() + d]) - 128);
+            const double approximate =
+                segment->scales()[i] *
+                (static_cast<int>(segment->codes()[i * segment->stride() + d]) - 128);
             error += std::pow(segment->vector(i)[d] - approximate, 2);
         }
         ASSERT_LE(std::sqrt(error), segment->error_max());
@@ -136,7 +142,9 @@ TEST(Segment, RefusesEveryFlippedBit) {
         damaged[at] = static_cast<char>(bytes[at] ^ (1 << (at % 8)));
         const Aligned memory(damaged);
         uint64_t budget = UINT64_MAX;
-        ASSERT_THAT(Segment::parse(memory.span(), "s", budget), IsError(ErrorCode::Corrupt, "damaged")) << "byte " << at;
+        ASSERT_THAT(Segment::parse(memory.span(), "s", budget),
+                    IsError(ErrorCode::Corrupt, "damaged"))
+            << "byte " << at;
         damaged[at] = bytes[at];
     }
 }
@@ -156,7 +164,8 @@ TEST(Segment, FindsDamageInWhatOpeningLeftOutBeforeTheFirstSearch) {
         }
         ++late;
         ASSERT_THAT((*segment)->verify_rest(), IsError(ErrorCode::Corrupt)) << "byte " << at;
-        ASSERT_THAT((*segment)->verify_rest(), IsError(ErrorCode::Corrupt)) << "the second time, byte " << at;
+        ASSERT_THAT((*segment)->verify_rest(), IsError(ErrorCode::Corrupt))
+            << "the second time, byte " << at;
         exercise(*segment);
     }
     EXPECT_GT(late, 100U);
@@ -167,7 +176,8 @@ TEST(Segment, RefusesEveryTruncation) {
     for (size_t size = 0; size < bytes.size(); size += 13) {
         const Aligned memory(bytes.substr(0, size));
         uint64_t budget = UINT64_MAX;
-        ASSERT_THAT(Segment::parse(memory.span(), "s", budget), IsError(ErrorCode::Corrupt)) << size << " bytes";
+        ASSERT_THAT(Segment::parse(memory.span(), "s", budget), IsError(ErrorCode::Corrupt))
+            << size << " bytes";
     }
 }
 
@@ -189,7 +199,8 @@ void repair(std::string& bytes) {
             const size_t entry = table + i * 32;
             const auto offset = get(entry + 8, uint64_t{});
             const auto size = get(entry + 16, uint64_t{});
-            if (offset <= bytes.size() && size <= bytes.size() - offset) put(entry + 4, crc32c(0, bytes.data() + offset, size));
+            if (offset <= bytes.size() && size <= bytes.size() - offset)
+                put(entry + 4, crc32c(0, bytes.data() + offset, size));
         }
         put(tail + 12, crc32c(0, bytes.data() + table, size_t{count} * 32));
     }
@@ -205,9 +216,14 @@ TEST(Segment, SurvivesRandomMutationsWithRightChecksums) {
         for (uint64_t i = 0, n = 1 + random() % 6; i < n; ++i) {
             const size_t at = random() % damaged.size();
             switch (random() % 3) {
-                case 0: damaged[at] = static_cast<char>(random()); break;
-                case 1: damaged[at] = static_cast<char>(damaged[at] ^ (1 << (random() % 8))); break;
-                default: damaged[at] = random() % 2 == 0 ? '\xFF' : '\0';
+                case 0:
+                    damaged[at] = static_cast<char>(random());
+                    break;
+                case 1:
+                    damaged[at] = static_cast<char>(damaged[at] ^ (1 << (random() % 8)));
+                    break;
+                default:
+                    damaged[at] = random() % 2 == 0 ? '\xFF' : '\0';
             }
         }
         repair(damaged);
@@ -227,16 +243,19 @@ TEST(Segment, NamesAVersionItCannotRead) {
     repair(bytes);
     const Aligned memory(bytes);
     uint64_t budget = UINT64_MAX;
-    EXPECT_THAT(Segment::parse(memory.span(), "s", budget), IsError(ErrorCode::InvalidArgument, "version 9"));
+    EXPECT_THAT(Segment::parse(memory.span(), "s", budget),
+                IsError(ErrorCode::InvalidArgument, "version 9"));
 }
 
 TEST(ChunkIds, AreRefusedUnlessTheyAre32HexDigits) {
     EXPECT_THAT(parse_chunk_id("00112233445566778899aabbccddeeff"), IsOk());
-    for (const char* bad : {"", "0011", "00112233445566778899AABBCCDDEEFF", "00112233445566778899aabbccddeefg",
-                            "00112233445566778899aabbccddeeff0"}) {
+    for (const char* bad :
+         {"", "0011", "00112233445566778899AABBCCDDEEFF", "00112233445566778899aabbccddeefg",
+          "00112233445566778899aabbccddeeff0"}) {
         EXPECT_THAT(parse_chunk_id(bad), IsError(ErrorCode::InvalidArgument)) << bad;
     }
-    EXPECT_EQ(format_chunk_id(*parse_chunk_id("00112233445566778899aabbccddeeff")), "00112233445566778899aabbccddeeff");
+    EXPECT_EQ(format_chunk_id(*parse_chunk_id("00112233445566778899aabbccddeeff")),
+              "00112233445566778899aabbccddeeff");
 }
 
 }  // namespace

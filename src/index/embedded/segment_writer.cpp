@@ -30,17 +30,22 @@ void append_raw(std::string& out, const T& value) {
     out.append(reinterpret_cast<const char*>(&value), sizeof(T));
 }
 
-/// The file being written: buffers, hashes, knows where its sections are. Removes the file unless finished.
+/// The file being written: buffers, hashes, knows where its sections are. Removes the file unless
+/// finished.
 class SegmentFile {
   public:
     static Result<SegmentFile> create(const std::filesystem::path& path) {
         const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-        if (descriptor < 0) return fail_errno(errno, fmt::format("cannot create {}", path.string()));
+        if (descriptor < 0)
+            return fail_errno(errno, fmt::format("cannot create {}", path.string()));
         return SegmentFile(path, descriptor);
     }
     SegmentFile(SegmentFile&& other) noexcept
-        : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)),
-          buffer_(std::move(other.buffer_)), hash_(std::move(other.hash_)), table_(std::move(other.table_)) {}
+        : path_(std::move(other.path_)),
+          descriptor_(std::exchange(other.descriptor_, -1)),
+          buffer_(std::move(other.buffer_)),
+          hash_(std::move(other.hash_)),
+          table_(std::move(other.table_)) {}
     SegmentFile& operator=(SegmentFile&&) = delete;
     ~SegmentFile() {
         if (descriptor_ < 0) return;
@@ -93,13 +98,16 @@ class SegmentFile {
         PX_TRY(write(table_));
         PX_TRY(write(tail));
         PX_TRY(flush());
-        if (::fsync(descriptor_) != 0) return fail_errno(errno, fmt::format("cannot write {}", path_.string()));
-        if (::close(std::exchange(descriptor_, -1)) != 0) return fail_errno(errno, fmt::format("cannot write {}", path_.string()));
+        if (::fsync(descriptor_) != 0)
+            return fail_errno(errno, fmt::format("cannot write {}", path_.string()));
+        if (::close(std::exchange(descriptor_, -1)) != 0)
+            return fail_errno(errno, fmt::format("cannot write {}", path_.string()));
         return WrittenSegment{to_hex(hash_.finish()), offset_};
     }
 
   private:
-    SegmentFile(std::filesystem::path path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {
+    SegmentFile(std::filesystem::path path, int descriptor)
+        : path_(std::move(path)), descriptor_(descriptor) {
         buffer_.reserve(kBufferBytes);
     }
     Result<void> flush() {
@@ -141,7 +149,8 @@ Quantised quantise(const float* vector, size_t width, uint8_t* codes, size_t str
     float largest = 0;
     for (size_t i = 0; i < width; ++i) largest = std::max(largest, std::fabs(vector[i]));
     result.scale = largest / 127.0F;
-    if (result.scale < std::numeric_limits<float>::min()) result.scale = 0;  // zero, or too small to divide by
+    if (result.scale < std::numeric_limits<float>::min())
+        result.scale = 0;  // zero, or too small to divide by
     double error = 0;
     double norm = 0;
     for (size_t i = 0; i < width; ++i) {
@@ -183,7 +192,8 @@ Result<void> write_string_table(SegmentFile& file, SectionKind kind, size_t coun
     return {};
 }
 
-Result<std::vector<uint32_t>> write_column(SegmentFile& file, SectionKind names_kind, std::span<const PointRef> points,
+Result<std::vector<uint32_t>> write_column(SegmentFile& file, SectionKind names_kind,
+                                           std::span<const PointRef> points,
                                            std::string_view PointRef::*field) {
     std::vector<std::string_view> names;
     names.reserve(points.size());
@@ -197,8 +207,9 @@ Result<std::vector<uint32_t>> write_column(SegmentFile& file, SectionKind names_
     codes.reserve(points.size());
     for (const PointRef& point : points) codes.push_back(places.find(point.*field)->second);
     PX_TRY(write_string_table(file, names_kind, names.size(), [&](size_t i) { return names[i]; }));
-    PX_TRY(file.section(static_cast<SectionKind>(static_cast<uint32_t>(names_kind) + 1),
-                        {reinterpret_cast<const char*>(codes.data()), codes.size() * sizeof(uint32_t)}));
+    PX_TRY(file.section(
+        static_cast<SectionKind>(static_cast<uint32_t>(names_kind) + 1),
+        {reinterpret_cast<const char*>(codes.data()), codes.size() * sizeof(uint32_t)}));
     return codes;
 }
 
@@ -232,10 +243,12 @@ class LexicalBuilder {
     }
 
     Result<void> write(SegmentFile& file) {
-        // Occurrences are in order of points; a counting sort by term keeps that order within each term.
+        // Occurrences are in order of points; a counting sort by term keeps that order within each
+        // term.
         std::vector<uint32_t> by_name(names_.size());
         std::iota(by_name.begin(), by_name.end(), 0U);
-        std::sort(by_name.begin(), by_name.end(), [&](uint32_t a, uint32_t b) { return names_[a] < names_[b]; });
+        std::sort(by_name.begin(), by_name.end(),
+                  [&](uint32_t a, uint32_t b) { return names_[a] < names_[b]; });
         PX_TRY(write_string_table(file, SectionKind::Terms, by_name.size(),
                                   [&](size_t i) { return std::string_view(names_[by_name[i]]); }));
         std::vector<size_t> first(names_.size());
@@ -245,7 +258,8 @@ class LexicalBuilder {
             total += df_[term];
         }
         std::vector<Occurrence> sorted(occurrences_.size());
-        for (const Occurrence& occurrence : occurrences_) sorted[first[occurrence.term]++] = occurrence;
+        for (const Occurrence& occurrence : occurrences_)
+            sorted[first[occurrence.term]++] = occurrence;
         occurrences_ = {};
         std::string postings;
         std::string index;
@@ -263,8 +277,8 @@ class LexicalBuilder {
         }
         PX_TRY(file.section(SectionKind::TermIndex, index));
         PX_TRY(file.section(SectionKind::Postings, postings));
-        return file.section(SectionKind::Lengths,
-                            {reinterpret_cast<const char*>(lengths_.data()), lengths_.size() * sizeof(uint32_t)});
+        return file.section(SectionKind::Lengths, {reinterpret_cast<const char*>(lengths_.data()),
+                                                   lengths_.size() * sizeof(uint32_t)});
     }
 
   private:
@@ -306,11 +320,14 @@ class LexicalBuilder {
 
 }  // namespace
 
-Result<WrittenSegment> write_segment(const std::filesystem::path& path, std::span<const PointRef> points, size_t width,
+Result<WrittenSegment> write_segment(const std::filesystem::path& path,
+                                     std::span<const PointRef> points, size_t width,
                                      const Deadline& deadline) {
     const size_t n = points.size();
-    const size_t stride = (width + kernels::kRowAlignment - 1) / kernels::kRowAlignment * kernels::kRowAlignment;
-    // The header holds the bounds of the quantisation, so the rows are quantised twice rather than kept.
+    const size_t stride =
+        (width + kernels::kRowAlignment - 1) / kernels::kRowAlignment * kernels::kRowAlignment;
+    // The header holds the bounds of the quantisation, so the rows are quantised twice rather than
+    // kept.
     std::vector<uint8_t> codes(stride);
     std::vector<float> scales;
     scales.reserve(n);
@@ -346,7 +363,8 @@ Result<WrittenSegment> write_segment(const std::filesystem::path& path, std::spa
         PX_TRY(file.write(codes.data(), stride));
     }
     file.end_section(SectionKind::Codes);
-    PX_TRY(file.section(SectionKind::Scales, {reinterpret_cast<const char*>(scales.data()), n * sizeof(float)}));
+    PX_TRY(file.section(SectionKind::Scales,
+                        {reinterpret_cast<const char*>(scales.data()), n * sizeof(float)}));
     PX_TRY(file.begin_section());
     for (size_t i = 0; i < n; ++i) {
         if (i % kDeadlineEvery == 0) PX_TRY(deadline.check());
@@ -362,9 +380,11 @@ Result<WrittenSegment> write_segment(const std::filesystem::path& path, std::spa
     PX_TRY(file.begin_section());
     for (const PointRef& point : points) PX_TRY(file.write(&point.created_at, sizeof(int64_t)));
     file.end_section(SectionKind::Created);
-    PX_TRY(write_string_table(file, SectionKind::Text, n, [&](size_t i) { return points[i].text; }));
+    PX_TRY(
+        write_string_table(file, SectionKind::Text, n, [&](size_t i) { return points[i].text; }));
 
-    const std::vector<uint32_t> documents = PX_TRY(write_column(file, SectionKind::DocumentNames, points, &PointRef::document));
+    const std::vector<uint32_t> documents =
+        PX_TRY(write_column(file, SectionKind::DocumentNames, points, &PointRef::document));
     PX_TRY(write_column(file, SectionKind::SourceNames, points, &PointRef::source));
     PX_TRY(write_column(file, SectionKind::DsNames, points, &PointRef::ds));
     PX_TRY(write_column(file, SectionKind::TitleNames, points, &PointRef::title));
@@ -374,7 +394,8 @@ Result<WrittenSegment> write_segment(const std::filesystem::path& path, std::spa
     std::vector<uint32_t> ordinals(n);
     std::iota(ordinals.begin(), ordinals.end(), 0U);
     std::sort(ordinals.begin(), ordinals.end(), [&](uint32_t a, uint32_t b) {
-        return std::tuple(documents[a], points[a].span.start, a) < std::tuple(documents[b], points[b].span.start, b);
+        return std::tuple(documents[a], points[a].span.start, a) <
+               std::tuple(documents[b], points[b].span.start, b);
     });
     std::vector<uint32_t> document_points{0};
     for (size_t i = 0; i < n; ++i) {
@@ -384,7 +405,8 @@ Result<WrittenSegment> write_segment(const std::filesystem::path& path, std::spa
     }
     document_points.insert(document_points.end(), ordinals.begin(), ordinals.end());
     PX_TRY(file.section(SectionKind::DocumentPoints,
-                        {reinterpret_cast<const char*>(document_points.data()), document_points.size() * sizeof(uint32_t)}));
+                        {reinterpret_cast<const char*>(document_points.data()),
+                         document_points.size() * sizeof(uint32_t)}));
 
     LexicalBuilder lexical;
     for (size_t i = 0; i < n; ++i) {

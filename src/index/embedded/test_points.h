@@ -1,4 +1,5 @@
-// Points for the tests of the index: seeded, with vectors in clusters like those of real embeddings.
+// Points for the tests of the index: seeded, with vectors in clusters like those of real
+// embeddings.
 #pragma once
 
 #include <fmt/format.h>
@@ -24,7 +25,8 @@ inline std::vector<float> unit(std::vector<float> vector) {
 
 class PointMaker {
   public:
-    explicit PointMaker(uint64_t seed, size_t width = 48, size_t clusters = 20) : random_(seed), width_(width) {
+    explicit PointMaker(uint64_t seed, size_t width = 48, size_t clusters = 20)
+        : random_(seed), width_(width) {
         for (size_t i = 0; i < clusters; ++i) centres_.push_back(noise(1));
     }
 
@@ -36,8 +38,10 @@ class PointMaker {
     }
 
     Point point(int number) {
-        static const char* kWords[] = {"inflation", "growth",  "market", "labor",   "policy",  "rate",   "bank",  "credit", "outlook",
-                                       "risk",      "energy",  "price",  "housing", "economy", "demand", "supply", "wage",  "trade"};
+        static const char* kWords[] = {"inflation", "growth", "market",  "labor",   "policy",
+                                       "rate",      "bank",   "credit",  "outlook", "risk",
+                                       "energy",    "price",  "housing", "economy", "demand",
+                                       "supply",    "wage",   "trade"};
         Point point;
         point.document_id = fmt::format("reports/doc-{}", number / 7);
         point.id.value = sha256_hex(fmt::format("point {}", number)).substr(0, 32);
@@ -51,9 +55,11 @@ class PointMaker {
         for (size_t i = 0; i < words; ++i) {
             // Squared: a few words are frequent, others rare.
             const double u = static_cast<double>(random_() % 1000) / 1000;
-            point.text += fmt::format("{}{}", i == 0 ? "" : " ", kWords[static_cast<size_t>(u * u * std::size(kWords))]);
+            point.text += fmt::format("{}{}", i == 0 ? "" : " ",
+                                      kWords[static_cast<size_t>(u * u * std::size(kWords))]);
         }
-        point.span = {(number % 7) * 100, (number % 7) * 100 + static_cast<int64_t>(point.text.size())};
+        point.span = {(number % 7) * 100,
+                      (number % 7) * 100 + static_cast<int64_t>(point.text.size())};
         point.vector = vector();
         return point;
     }

@@ -14,7 +14,8 @@ inline void append_varint(std::string& out, uint32_t value) {
     out.push_back(static_cast<char>(value));
 }
 
-/// Reads one value and moves at behind it; false when the bytes end or the value needs more than 32 bits.
+/// Reads one value and moves at behind it; false when the bytes end or the value needs more than 32
+/// bits.
 inline bool read_varint(const uint8_t*& at, const uint8_t* end, uint32_t& value) {
     if (at != end && *at < 0x80) {
         value = *at++;

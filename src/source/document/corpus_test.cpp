@@ -104,7 +104,8 @@ TEST(Corpus, KnownFilesHoldWhatIsKnownOfThem) {
         ASSERT_NE(colon, std::string::npos) << "known.case:" << number;
         const std::string key = line.substr(0, colon);
         std::string value = line.substr(colon + 2);
-        for (size_t at; (at = value.find("\\n")) != std::string::npos;) value.replace(at, 2, 1, '\n');
+        for (size_t at; (at = value.find("\\n")) != std::string::npos;)
+            value.replace(at, 2, 1, '\n');
         const std::string place = fmt::format("known.case:{} {}", number, file);
         if (key == "file") {
             file = value;

@@ -165,7 +165,8 @@ bool is_mostly_utf8(std::string_view bytes) {
 
 /// CRLF, CR → LF and no NUL, in place. False: nothing had to be changed.
 bool normalize_lines(std::string& text) {
-    const size_t first = std::min(text.find('\r'), text.find('\0'));  // two memchr beat find_first_of by far
+    const size_t first =
+        std::min(text.find('\r'), text.find('\0'));  // two memchr beat find_first_of by far
     if (first == std::string::npos) return false;
     size_t out = first;
     for (size_t i = first; i < text.size(); ++i) {

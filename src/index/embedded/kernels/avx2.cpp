@@ -18,7 +18,8 @@ int32_t add_lanes(__m256i v) {
 }
 
 // u8 × s8 by way of 16 bits: maddubs would saturate at 255 * 127 * 2.
-void dot_codes(const uint8_t* rows, size_t stride, size_t row_count, const int8_t* query, int32_t* out) {
+void dot_codes(const uint8_t* rows, size_t stride, size_t row_count, const int8_t* query,
+               int32_t* out) {
     alignas(32) int16_t fixed[2048];
     std::vector<int16_t> large;
     int16_t* wide = fixed;
@@ -31,10 +32,13 @@ void dot_codes(const uint8_t* rows, size_t stride, size_t row_count, const int8_
         __m256i sum0 = _mm256_setzero_si256();
         __m256i sum1 = _mm256_setzero_si256();
         for (size_t i = 0; i < stride; i += 32) {
-            const __m256i row0 = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + i)));
-            const __m256i row1 = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + i + 16)));
+            const __m256i row0 =
+                _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + i)));
+            const __m256i row1 = _mm256_cvtepu8_epi16(
+                _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + i + 16)));
             const __m256i query0 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(wide + i));
-            const __m256i query1 = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(wide + i + 16));
+            const __m256i query1 =
+                _mm256_loadu_si256(reinterpret_cast<const __m256i*>(wide + i + 16));
             sum0 = _mm256_add_epi32(sum0, _mm256_madd_epi16(row0, query0));
             sum1 = _mm256_add_epi32(sum1, _mm256_madd_epi16(row1, query1));
         }
@@ -48,7 +52,8 @@ float dot_f32(const float* a, const float* b, size_t width) {
     size_t i = 0;
     for (; i + 16 <= width; i += 16) {
         low = _mm256_add_ps(low, _mm256_mul_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i)));
-        high = _mm256_add_ps(high, _mm256_mul_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8)));
+        high = _mm256_add_ps(high,
+                             _mm256_mul_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8)));
     }
     alignas(32) float lanes[16];
     _mm256_store_ps(lanes, low);

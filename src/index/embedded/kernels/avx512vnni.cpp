@@ -1,4 +1,5 @@
-// Built with -mavx512f -mavx512bw -mavx512vnni -ffp-contract=off; called only where the CPU has them.
+// Built with -mavx512f -mavx512bw -mavx512vnni -ffp-contract=off; called only where the CPU has
+// them.
 #include "index/embedded/kernels/kernels.h"
 
 #if defined(__x86_64__)
@@ -10,7 +11,8 @@ namespace {
 
 __m512i load(const void* at) { return _mm512_loadu_si512(at); }
 
-void dot_codes(const uint8_t* rows, size_t stride, size_t row_count, const int8_t* query, int32_t* out) {
+void dot_codes(const uint8_t* rows, size_t stride, size_t row_count, const int8_t* query,
+               int32_t* out) {
     size_t r = 0;
     for (; r + 4 <= row_count; r += 4, rows += 4 * stride) {
         __m512i sum0 = _mm512_setzero_si512();
@@ -31,7 +33,8 @@ void dot_codes(const uint8_t* rows, size_t stride, size_t row_count, const int8_
     }
     for (; r < row_count; ++r, rows += stride) {
         __m512i sum = _mm512_setzero_si512();
-        for (size_t i = 0; i < stride; i += 64) sum = _mm512_dpbusd_epi32(sum, load(rows + i), load(query + i));
+        for (size_t i = 0; i < stride; i += 64)
+            sum = _mm512_dpbusd_epi32(sum, load(rows + i), load(query + i));
         out[r] = _mm512_reduce_add_epi32(sum);
     }
 }

@@ -1,5 +1,6 @@
-// Kernels of the dense scan, one implementation for each instruction set, picked at run time. Scalar is the reference; all give
-// the same bits: the int8 dot is exact, the f32 dot adds in one fixed order without fused operations.
+// Kernels of the dense scan, one implementation for each instruction set, picked at run time.
+// Scalar is the reference; all give the same bits: the int8 dot is exact, the f32 dot adds in one
+// fixed order without fused operations.
 //   W = width (dimensions), S = stride (bytes of a row: W rounded up to 64), R = rows
 #pragma once
 
@@ -15,10 +16,12 @@ inline constexpr size_t kRowAlignment = 64;
 
 struct Kernels {
     std::string_view name;  ///< "scalar", "avx2", "avx512vnni"
-    /// out[r] = sum over i < S of rows[r * S + i] * query[i]; rows [R, S] u8, query [S] s8. S % 64 == 0, S <= 65536, so that the sum
-    /// stays below 2^31.
-    void (*dot_codes)(const uint8_t* rows, size_t stride, size_t row_count, const int8_t* query, int32_t* out);
-    /// Dot of two [W] f32 vectors: 16 lanes, lane i % 16 adds products in ascending i, then lanes pairwise 8, 4, 2, 1 apart.
+    /// out[r] = sum over i < S of rows[r * S + i] * query[i]; rows [R, S] u8, query [S] s8. S % 64
+    /// == 0, S <= 65536, so that the sum stays below 2^31.
+    void (*dot_codes)(const uint8_t* rows, size_t stride, size_t row_count, const int8_t* query,
+                      int32_t* out);
+    /// Dot of two [W] f32 vectors: 16 lanes, lane i % 16 adds products in ascending i, then lanes
+    /// pairwise 8, 4, 2, 1 apart.
     float (*dot_f32)(const float* a, const float* b, size_t width);
 };
 

@@ -24,12 +24,14 @@ TEST(Kernels, EveryInt8DotEqualsTheScalarOne) {
                 std::vector<uint8_t> codes(stride * rows);
                 std::vector<int8_t> query(stride);
                 for (uint8_t& code : codes) code = static_cast<uint8_t>(1 + random() % 255);
-                for (int8_t& code : query) code = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
+                for (int8_t& code : query)
+                    code = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
                 std::vector<int32_t> expected(rows);
                 std::vector<int32_t> actual(rows);
                 kScalar.dot_codes(codes.data(), stride, rows, query.data(), expected.data());
                 kernels->dot_codes(codes.data(), stride, rows, query.data(), actual.data());
-                EXPECT_EQ(actual, expected) << kernels->name << " stride " << stride << " rows " << rows;
+                EXPECT_EQ(actual, expected)
+                    << kernels->name << " stride " << stride << " rows " << rows;
             }
         }
     }
@@ -58,7 +60,8 @@ TEST(Kernels, EveryF32DotHasTheBitsOfTheScalarOne) {
             for (float& x : b) x = normal(random);
             const float expected = kScalar.dot_f32(a.data(), b.data(), width);
             const float actual = kernels->dot_f32(a.data(), b.data(), width);
-            EXPECT_EQ(std::memcmp(&actual, &expected, sizeof(float)), 0) << kernels->name << " width " << width;
+            EXPECT_EQ(std::memcmp(&actual, &expected, sizeof(float)), 0)
+                << kernels->name << " width " << width;
         }
     }
 }

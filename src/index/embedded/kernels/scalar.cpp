@@ -5,7 +5,8 @@ namespace px::index::kernels {
 
 namespace {
 
-void dot_codes(const uint8_t* rows, size_t stride, size_t row_count, const int8_t* query, int32_t* out) {
+void dot_codes(const uint8_t* rows, size_t stride, size_t row_count, const int8_t* query,
+               int32_t* out) {
     for (size_t r = 0; r < row_count; ++r, rows += stride) {
         int32_t sum = 0;
         for (size_t i = 0; i < stride; ++i) sum += static_cast<int32_t>(rows[i]) * query[i];
