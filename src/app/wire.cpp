@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <tuple>
+
 #include "base/log.h"
 #include "engine/local/local_engine.h"
 #include "index/embedded/embedded_store.h"
@@ -21,7 +23,7 @@ std::filesystem::path resolve(const std::filesystem::path& base, std::string_vie
     return (base / std::filesystem::path(path)).lexically_normal();
 }
 
-/// PX_TEST_KILL_AT=label[#n]: the process dies at that step, as by kill -9. For the crash tests.
+/// PX_TEST_KILL_AT=label: the process dies at that step, as by kill -9. For the crash tests.
 pipeline::StepObserver step_observer(const Environment& environment) {
     const auto wanted = environment.variables.find("PX_TEST_KILL_AT");
     const auto trace = environment.variables.find("PX_TEST_STEPS");
@@ -81,10 +83,12 @@ Result<std::unique_ptr<App>> App::create(Config config, Environment environment)
 }
 
 Result<std::unique_ptr<catalog::Catalog>> App::open_catalog(catalog::OpenMode mode) const {
-    const std::filesystem::path file =
-        resolve(definition().base_folder,
-                std::string_view(definition().catalog_url).substr(kSqliteScheme.size()));
-    return catalog::open_sqlite_catalog(file, mode, clock_);
+    return catalog::open_sqlite_catalog(catalog_file(), mode, clock_);
+}
+
+std::filesystem::path App::catalog_file() const {
+    return resolve(definition().base_folder,
+                   std::string_view(definition().catalog_url).substr(kSqliteScheme.size()));
 }
 
 Result<catalog::Catalog*> App::catalog() {
@@ -138,6 +142,7 @@ pipeline::RunServices App::run_services() {
             clock_,
             *progress_,
             config_.work_folder(),
+            catalog_file().string() + ".lock",
             config_.thread_count(),
             step_observer(environment_),
             [this]() -> Result<void> {
@@ -154,6 +159,16 @@ pipeline::RunServices App::run_services() {
                 if (text == definition().text) return definition();
                 Config old = PX_TRY(parse_config(text, config_.file, environment_));
                 return std::move(old.definition);
+            },
+            [this](const std::string& text) -> Result<bool> {
+                if (text == definition().text) return true;
+                const Config old = PX_TRY(parse_config(text, config_.file, environment_));
+                const auto services = [](const Config& config) {
+                    const pipeline::Definition& d = config.definition;
+                    return std::tie(d.landing_url, d.lake_url, d.catalog_url, d.vectors_url,
+                                    d.embedding_model, d.embedding_precision, config.model_folder);
+                };
+                return services(old) == services(config_);
             }};
 }
 

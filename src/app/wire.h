@@ -34,6 +34,7 @@ class App {
     Progress& progress() { return *progress_; }
 
     Result<std::unique_ptr<catalog::Catalog>> open_catalog(catalog::OpenMode mode) const;
+    std::filesystem::path catalog_file() const;
     /// Opened once, for reading. Errors: NotFound with the hint to run first.
     Result<catalog::Catalog*> catalog();
     Result<answer::ReleaseReader*> reader();

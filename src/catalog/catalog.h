@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -77,7 +78,8 @@ struct DocumentRow {
     bool offsets_are_raw = true;
     std::string text_sha256;
     int64_t text_length = 0;
-    std::string extra_json;  ///< what re-derivation needs beyond this (text_is_raw, text_offset)
+    std::string extra_json;   ///< what re-derivation needs beyond this (text_is_raw, text_offset)
+    ReleaseId first_release;  ///< read only: whose run brought this row
 };
 
 struct CheckResult {
@@ -119,7 +121,11 @@ struct Publication {
         std::vector<DocumentRow> documents;
     };
     std::vector<Partition> documents;
-    std::string report_json;
+    /// The run's report, asked for once id and document count of the release are known; may be
+    /// empty.
+    std::function<std::string(const Release&)> report;
+    /// The newest release when the run looked (0: there was none); absent: not checked.
+    std::optional<int64_t> expected_latest;
 };
 
 class Catalog {
@@ -152,6 +158,8 @@ class Catalog {
     /// this (source, ds): what the live partitions of the source were made from. Ordered by ds,
     /// path.
     virtual Result<std::vector<LandedFile>> published_files(const std::string& source) = 0;
+    /// The newest record of a landed file, of any run.
+    virtual Result<std::optional<LandedFile>> landed_file(const std::string& key) = 0;
     virtual Result<void> record_checks(const std::vector<CheckResult>& checks) = 0;
     virtual Result<std::vector<CheckResult>> checks(const RunId& run) = 0;
     virtual Result<void> record_quarantine(const RunId& run,
@@ -159,8 +167,9 @@ class Catalog {
     virtual Result<std::vector<QuarantineCount>> quarantine_counts(const RunId& run) = 0;
 
     /// The step that makes a release visible. Idempotent by run: a run that has a release gets that
-    /// one back. Also sets the run Published. published_at 0: now. Errors: NotFound (run), Conflict
-    /// (run already ended otherwise), InvalidArgument (a document of another partition, one listed
+    /// one back. Also sets the run Published. published_at 0: now, but later than every release
+    /// before. Errors: NotFound (run), Conflict (run already ended otherwise; another release than
+    /// expected_latest is the newest), InvalidArgument (a document of another partition, one listed
     /// twice, partitions that overlap).
     virtual Result<Release> publish(const Publication& publication) = 0;
     virtual Result<std::optional<Release>> latest_release() = 0;

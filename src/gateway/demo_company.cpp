@@ -372,9 +372,11 @@ Result<void> DemoCompany::State::release(std::string_view ds, std::string_view u
         released.documents += static_cast<int64_t>(partition.documents.size());
     }
     released.chunks = chunk_count;
-    publication.report_json = fmt::format(
-        R"({{"result":"published","sources":[{{"name":"filings","accepted":4,"quarantined":0}},{{"name":"reports","accepted":{},"quarantined":3}}],"chunks":{{"embed":{},"reuse":0,"delete":0,"total":{}}},"documents":{}}})",
-        released.documents - 4, chunk_count, chunk_count, released.documents);
+    publication.report = [chunk_count](const catalog::Release& made) {
+        return fmt::format(
+            R"({{"result":"published","sources":[{{"name":"filings","accepted":4,"quarantined":0}},{{"name":"reports","accepted":{},"quarantined":3}}],"chunks":{{"embed":{},"reuse":0,"delete":0,"total":{}}},"documents":{}}})",
+            made.documents - 4, chunk_count, chunk_count, made.documents);
+    };
     PX_TRY(catalog->publish(publication));
     return {};
 }

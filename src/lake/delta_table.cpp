@@ -105,6 +105,14 @@ Result<void> validate_change(const std::optional<Snapshot>& base, const Change& 
             }
         }
     }
+    if (base && change.replace_schema) {
+        if (!change.schema || !change.overwrites || !change.overwrites->empty() ||
+            removed.size() != base->files.size()) {
+            return refuse("a schema can only be replaced by overwriting the whole table",
+                          "Set schema and overwrites, and remove every file of the base");
+        }
+        PX_TRY(validate_schema(*change.schema, base->partition_columns));
+    }
     if (!change.app_id.empty() && change.app_version < 0)
         return refuse("a txn version is negative", "Count from 0");
     return {};
@@ -137,7 +145,10 @@ Result<LogEntry> make_entry(const LogState* state, const Change& change,
         entry.metadata = make_metadata(table_id, write_schema(*change.schema),
                                        change.partition_columns, timestamp_ms);
     } else if (change.schema) {
-        std::string grown = PX_TRY(grow_schema(state->metadata->schema_string, *change.schema));
+        std::string grown =
+            change.replace_schema
+                ? write_schema(*change.schema)
+                : PX_TRY(grow_schema(state->metadata->schema_string, *change.schema));
         if (grown != state->metadata->schema_string)
             entry.metadata = with_schema(*state->metadata, std::move(grown));
     }

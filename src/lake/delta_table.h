@@ -67,6 +67,9 @@ struct Change {
     /// Set for the first commit of a table, or when the schema grows (new nullable columns;
     /// anything else InvalidArgument).
     std::optional<columnar::Schema> schema;
+    /// The schema is the table's from now on, whatever it was. Every file of base must be removed
+    /// and the whole table overwritten.
+    bool replace_schema = false;
     std::vector<std::string> partition_columns;  ///< with the first commit
     std::vector<Add> add;
     std::vector<std::string> remove;  ///< paths

@@ -26,10 +26,13 @@ Result<engine::TableSource> table_source(const std::string& name, const lake::Sn
 Result<engine::TableSource> staged_source(const std::string& name, const std::string& table,
                                           const columnar::Schema& schema,
                                           const std::vector<StagedFile>& files,
-                                          const store::ObjectStore& store) {
+                                          const store::ObjectStore& lake_store,
+                                          const store::ObjectStore& staged_store) {
     engine::TableSource source{name, schema, {}};
-    for (const StagedFile& file : files)
-        source.files.push_back(PX_TRY(table_file(table, file.add, store)));
+    for (const StagedFile& file : files) {
+        source.files.push_back(
+            PX_TRY(table_file(table, file.add, file.is_released ? lake_store : staged_store)));
+    }
     return source;
 }
 
@@ -52,7 +55,8 @@ Result<engine::TableSource> table_after(const std::optional<lake::Snapshot>& bas
     }
     for (const auto& [ds, files] : change.partitions) {
         for (const StagedFile& file : files) {
-            source.files.push_back(PX_TRY(table_file(change.source, file.add, staged_store)));
+            source.files.push_back(PX_TRY(
+                table_file(change.source, file.add, file.is_released ? lake_store : staged_store)));
         }
     }
     return source;

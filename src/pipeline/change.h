@@ -29,10 +29,11 @@ Result<engine::TableSource> table_after(const std::optional<lake::Snapshot>& bas
 /// A committed table for a session. Files are reached through store.local_path.
 Result<engine::TableSource> table_source(const std::string& name, const lake::Snapshot& snapshot,
                                          const store::ObjectStore& store);
-/// Staged files for a session.
+/// Staged files for a session; those that are released already are found in lake_store.
 Result<engine::TableSource> staged_source(const std::string& name, const std::string& table,
                                           const columnar::Schema& schema,
                                           const std::vector<StagedFile>& files,
-                                          const store::ObjectStore& store);
+                                          const store::ObjectStore& lake_store,
+                                          const store::ObjectStore& staged_store);
 
 }  // namespace px::pipeline

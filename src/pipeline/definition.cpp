@@ -192,9 +192,15 @@ std::string source_fingerprint(const SourceDefinition& source) {
     return fingerprint.finish();
 }
 
-std::string text_fingerprint(const Definition& definition, std::string_view model_id) {
+std::string vector_fingerprint(const Definition& definition, std::string_view model_id) {
     Fingerprint fingerprint;
-    fingerprint.add("text-1").add(model_id).add(definition.embedding_precision);
+    fingerprint.add("vectors-1").add(model_id).add(definition.embedding_precision);
+    return fingerprint.finish();
+}
+
+std::string chunking_fingerprint(const Definition& definition) {
+    Fingerprint fingerprint;
+    fingerprint.add("chunking-1");
     fingerprint.add(fmt::format("{} {}", definition.chunking.size, definition.chunking.overlap));
     for (const std::string& separator : definition.chunking.separators) fingerprint.add(separator);
     return fingerprint.finish();

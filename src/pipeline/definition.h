@@ -37,6 +37,11 @@ struct SourceDefinition {
     contract::Contract contract;
     /// True when the records hold text to be chunked (a column with role text).
     bool has_text() const { return contract.with_role(contract::Role::Text) != nullptr; }
+    /// True when the logical date is part of the address: another date may be another content.
+    bool is_dated() const {
+        return (kind == SourceKind::Sql ? query.find(":ds") : pattern.find("{ds}")) !=
+               std::string::npos;
+    }
 };
 
 struct ModelDefinition {
@@ -84,8 +89,10 @@ contract::Contract document_contract();
 
 /// Hash over what decides a source's rows: its definition and contract, not the files.
 std::string source_fingerprint(const SourceDefinition& source);
-/// Hash over what decides chunks and vectors of a source's rows.
-std::string text_fingerprint(const Definition& definition, std::string_view model_id);
+/// Hash over what decides the chunks of a source's rows.
+std::string chunking_fingerprint(const Definition& definition);
+/// Hash over what decides the vector of a chunk.
+std::string vector_fingerprint(const Definition& definition, std::string_view model_id);
 
 /// Tables that px keeps beside those of sources and models; their names are taken.
 inline constexpr std::string_view kQuarantineTable = "quarantine";

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -59,7 +60,48 @@ Result<std::vector<InputFile>> outside_files(const Definition& definition,
     return files;
 }
 
+/// The logical date of the files that landed last; null: none.
+const std::string* newest_delivery(const std::vector<catalog::LandedFile>& published) {
+    const auto newest = std::ranges::max_element(published, {}, &catalog::LandedFile::landed_at);
+    return newest == published.end() ? nullptr : &newest->ds;
+}
+
+/// Append: what another date was made from is not ingested again, unless the address names the
+/// date.
+void leave_out_ingested(const SourceDefinition& source, const std::string& ds,
+                        const std::vector<catalog::LandedFile>& published, SourceInput& input) {
+    std::set<std::string> elsewhere;  // sha256
+    std::map<std::string, const catalog::LandedFile*> by_path;
+    bool has_partition = false;
+    for (const catalog::LandedFile& file : published) {
+        if (file.ds == ds) {
+            has_partition = true;
+        } else if (!source.is_dated() && source.kind != SourceKind::Sql) {
+            elsewhere.insert(file.sha256);
+            by_path[file.path] = &file;
+        }
+    }
+    std::erase_if(input.files,
+                  [&](const InputFile& file) { return elsewhere.contains(file.sha256); });
+    for (const InputFile& file : input.files) {
+        const auto earlier = by_path.find(file.path);
+        if (earlier == by_path.end()) continue;
+        log::warning("source.file_changed",
+                     {{"source", source.name},
+                      {"file", file.path},
+                      {"ingested_as", earlier->second->ds},
+                      {"meaning",
+                       "its rows are added to this date's partition; use mode merge or snapshot to "
+                       "replace them"}});
+    }
+    input.nothing_new = input.files.empty() && !has_partition;
+}
+
 }  // namespace
+
+std::string input_key(const SourceDefinition& source, const std::string& ds) {
+    return "source/" + source.name + (source.mode == SourceMode::Append ? "/" + ds : "");
+}
 
 Result<SourceInput> resolve_input(const Definition& definition, const SourceDefinition& source,
                                   const std::string& ds,
@@ -67,44 +109,30 @@ Result<SourceInput> resolve_input(const Definition& definition, const SourceDefi
                                   bool from_landing, const store::ObjectStore& landing,
                                   const std::filesystem::path& scratch, const Deadline& deadline) {
     SourceInput input;
-    input.fingerprint_key =
-        "source/" + source.name + (source.mode == SourceMode::Append ? "/" + ds : "");
+    input.fingerprint_key = input_key(source, ds);
+    const std::string* const newest = newest_delivery(published);
+    const auto superseded = [&](const char* event) {
+        log::warning(event, {{"source", source.name}, {"ds", ds}, {"released", *newest}});
+        input.nothing_new = true;
+        return input;
+    };
     if (from_landing) {
         for (const catalog::LandedFile& file : published) {
             if (file.ds != ds) continue;
             input.files.push_back({file.path, file.key, file.sha256, file.size_bytes,
                                    PX_TRY(landing.local_path(file.key))});
         }
+        if (source.mode != SourceMode::Append && !input.files.empty() && *newest != ds) {
+            input.files.clear();
+            return superseded("source.not_replayed_a_later_delivery_is_released");
+        }
         input.nothing_new = input.files.empty();
     } else {
+        if (source.mode == SourceMode::Snapshot && source.is_dated() && newest != nullptr &&
+            *newest > ds)
+            return superseded("source.not_set_back_a_later_date_is_released");
         input.files = PX_TRY(outside_files(definition, source, ds, scratch, deadline));
-        if (source.mode == SourceMode::Append) {
-            std::map<std::string, std::string> elsewhere;  // sha256 → ds
-            std::map<std::string, const catalog::LandedFile*> by_path;
-            bool has_partition = false;
-            for (const catalog::LandedFile& file : published) {
-                if (file.ds == ds) {
-                    has_partition = true;
-                } else {
-                    elsewhere[file.sha256] = file.ds;
-                    by_path[file.path] = &file;
-                }
-            }
-            std::erase_if(input.files,
-                          [&](const InputFile& file) { return elsewhere.contains(file.sha256); });
-            for (const InputFile& file : input.files) {
-                const auto earlier = by_path.find(file.path);
-                if (earlier == by_path.end() || source.kind == SourceKind::Sql) continue;
-                log::warning("source.file_changed",
-                             {{"source", source.name},
-                              {"file", file.path},
-                              {"ingested_as", earlier->second->ds},
-                              {"meaning",
-                               "its rows are added to this date's partition; use mode merge or "
-                               "snapshot to replace them"}});
-            }
-            input.nothing_new = input.files.empty() && !has_partition;
-        }
+        if (source.mode == SourceMode::Append) leave_out_ingested(source, ds, published, input);
     }
     Sha256 hash;
     hash.update(source_fingerprint(source));

@@ -18,15 +18,21 @@ struct SourceInput {
     std::vector<InputFile> files;  ///< local = where the bytes are now
     std::string fingerprint_key;   ///< "source/<name>" or, for append, "source/<name>/<ds>"
     std::string fingerprint;       ///< of definition, contract and files
-    bool nothing_new =
-        false;  ///< append: every file was ingested under another ds, and this ds has none
+    /// append: every file was ingested under another ds, and this ds has none. snapshot, merge:
+    /// what this ds would bring is older than what is released.
+    bool nothing_new = false;
 };
 
-/// Lists and hashes a source's files (SQL sources are exported to scratch first). For append
-/// sources, files that live partitions of another ds were made from (equal bytes) are left out.
-/// published: Catalog::published_files of the source. from_landing: the files this ds was last made
-/// from, from the landing zone. Errors: ContractViolated when no file matches; Forbidden, NotFound,
-/// Corrupt with the path.
+/// The name of a source's input for a logical date among the fingerprints of a release.
+std::string input_key(const SourceDefinition& source, const std::string& ds);
+
+/// Lists and hashes a source's files (SQL sources are exported to scratch first). published:
+/// Catalog::published_files of the source, without dates the release no longer has. For append
+/// sources whose address does not name the date, files that another ds was made from (equal bytes)
+/// are left out. A snapshot source whose address does is not set back to a date before the released
+/// one. from_landing: the files this ds was last made from, from the landing zone; snapshot and
+/// merge sources only if none came later. Errors: ContractViolated when no file matches; Forbidden,
+/// NotFound, Corrupt with the path.
 Result<SourceInput> resolve_input(const Definition& definition, const SourceDefinition& source,
                                   const std::string& ds,
                                   const std::vector<catalog::LandedFile>& published,

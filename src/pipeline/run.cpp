@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <chrono>
 #include <map>
 #include <set>
 
@@ -12,6 +13,7 @@
 #include "base/parallel.h"
 #include "base/sha256.h"
 #include "contract/gate.h"
+#include "lake/schema_json.h"
 #include "pipeline/inputs.h"
 #include "pipeline/run_lock.h"
 #include "pipeline/sql_text.h"
@@ -37,9 +39,24 @@ struct TableChange {
     columnar::Schema schema;
     std::vector<std::string> partition_columns;
     std::vector<StagedFile> files;
-    std::function<bool(const lake::Add&)> replaces;  ///< which live files go
-    std::optional<lake::PartitionValues> overwrites;
+    std::function<bool(const lake::Add&)> replaces;  ///< which of the release's files go
+    bool replaces_schema = false;                    ///< models: whatever columns there were
+    /// Adds to the newest version, whatever a given-up run left in it: vectors, which are named by
+    /// content.
+    bool is_cache = false;
 };
+
+constexpr int kCommitAttempts = 5;  ///< when foreign writers come in between
+
+/// Our own queries are bounded by the deadline of the run, not by what a user's query may take.
+constexpr std::chrono::hours kQueryTime{24 * 7};
+
+bool same_name(std::string_view a, std::string_view b) {
+    return std::ranges::equal(a, b, [](char x, char y) {
+        const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; };
+        return lower(x) == lower(y);
+    });
+}
 
 class RunExecution {
   public:
@@ -68,6 +85,11 @@ class RunExecution {
             state.source = &source;
             std::vector<catalog::LandedFile> published;
             if (catalog != nullptr) published = PX_TRY(catalog->published_files(source.name));
+            // What the release no longer has, a date withdrawn or a source taken out meanwhile,
+            // was never ingested.
+            std::erase_if(published, [&](const catalog::LandedFile& file) {
+                return !base_fingerprints_.contains(input_key(source, file.ds));
+            });
             state.input = PX_TRY(resolve_input(definition_, source, ds_, published,
                                                from == RunRequest::Input::Landed, services_.landing,
                                                target_.scratch_folder, deadline_)
@@ -83,6 +105,12 @@ class RunExecution {
     bool anything_changed() const {
         return text_changed_ || models_changed_ || !removed_sources_.empty() ||
                std::ranges::any_of(sources_, &SourceState::changed);
+    }
+
+    /// The wall time so far goes into the report.
+    void note_elapsed() {
+        report_.elapsed_s =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
     }
 
     std::string input_fingerprint() const {
@@ -116,6 +144,7 @@ class RunExecution {
         }
         const json::object output{{"sources", std::move(changed)},
                                   {"text", text_changed_},
+                                  {"vectors", vectors_changed_},
                                   {"models", models_changed_},
                                   {"removed", json::value_from(removed_sources_)}};
         return finish_task(catalog, run, "land", json::serialize(output));
@@ -132,10 +161,13 @@ class RunExecution {
         if (code || !value.is_object())
             return fail(ErrorCode::Corrupt, "the output of task land can't be read");
         const json::object& object = value.get_object();
-        text_changed_ =
-            object.contains("text") && object.at("text").is_bool() && object.at("text").get_bool();
-        models_changed_ = object.contains("models") && object.at("models").is_bool() &&
-                          object.at("models").get_bool();
+        const auto flag = [&](std::string_view name) {
+            const json::value* found = object.if_contains(name);
+            return found != nullptr && found->is_bool() && found->get_bool();
+        };
+        text_changed_ = flag("text");
+        vectors_changed_ = flag("vectors");
+        models_changed_ = flag("models");
         removed_sources_.clear();
         if (const json::value* removed = object.if_contains("removed");
             removed != nullptr && removed->is_array()) {
@@ -243,6 +275,34 @@ class RunExecution {
                             });
     }
 
+    /// Every table must be able to take its change, before the first one is committed.
+    Result<void> check_tables() const {
+        for (const TableChange& change : table_changes()) {
+            const auto refused = [&](std::string why) {
+                return fail(ErrorCode::InvalidArgument,
+                            fmt::format("table {}: {}", change.table, why),
+                            "Give the source or model another name; nothing was changed");
+            };
+            const std::optional<lake::Snapshot> now = PX_TRY(newest(change.table));
+            if (!now) {
+                PX_TRY(lake::validate_schema(change.schema, change.partition_columns)
+                           .context("table " + change.table));
+                continue;
+            }
+            if (now->partition_columns != change.partition_columns)
+                return refused("the lake has one of this name with other partitions");
+            if (change.replaces_schema) {
+                PX_TRY(lake::validate_schema(change.schema, change.partition_columns)
+                           .context("table " + change.table));
+                continue;
+            }
+            for (const columnar::Field& field : change.schema.fields) {
+                if (const std::string why = clash(*now, field); !why.empty()) return refused(why);
+            }
+        }
+        return {};
+    }
+
     /// publish: the tables, then the one row that makes the release visible.
     Result<void> publish(catalog::Catalog& catalog, const catalog::Run& run) {
         step("publish.begin");
@@ -251,10 +311,14 @@ class RunExecution {
         publication.release.ds = ds_;
         publication.release.input_fingerprints = fingerprints_after();
         publication.release.index_manifest = manifest_.value;
-        publication.release.published_at = services_.clock.now();
+        publication.expected_latest = base_ ? base_->id.value : 0;
         if (base_) publication.release.table_versions = base_->table_versions;
-        for (const std::string& removed : removed_sources_)
-            publication.release.table_versions.erase(removed);
+        std::erase_if(publication.release.table_versions, [&](const auto& entry) {
+            const std::string& name = entry.first;
+            return definition_.source(name) == nullptr && !is_reserved(name) &&
+                   std::ranges::find(definition_.models, name, &ModelDefinition::name) ==
+                       definition_.models.end();
+        });
         for (const TableChange& change : table_changes()) {
             const lake::TableVersion version =
                 PX_TRY(commit(change, run).context("table " + change.table));
@@ -273,7 +337,12 @@ class RunExecution {
         report_.chunks_total = publication.release.chunks;
         publication.documents = std::move(documents_);
         report_.result = RunResult::Published;
-        publication.report_json = report_json(report_);
+        publication.report = [this](const catalog::Release& release) {
+            report_.release = release.id.value;
+            report_.documents = release.documents;
+            note_elapsed();
+            return report_json(report_);
+        };
         step("publish.release.begin");
         const catalog::Release release = PX_TRY(catalog.publish(publication));
         step("publish.release.end");
@@ -323,9 +392,14 @@ class RunExecution {
         const bool has_text = std::ranges::any_of(definition_.sources, &SourceDefinition::has_text);
         if (has_text) {
             encoder_ = PX_TRY(services_.encoder());
-            text_fingerprint_ = text_fingerprint(definition_, encoder_->model_id());
-            text_changed_ = base_fingerprints_.contains("text") &&
-                            base_fingerprints_.at("text") != text_fingerprint_;
+            chunking_fingerprint_ = chunking_fingerprint(definition_);
+            vector_fingerprint_ = vector_fingerprint(definition_, encoder_->model_id());
+            const auto differs = [&](const char* key, const std::string& now) {
+                const auto known = base_fingerprints_.find(key);
+                return known != base_fingerprints_.end() && known->second != now;
+            };
+            vectors_changed_ = differs("vectors", vector_fingerprint_);
+            text_changed_ = vectors_changed_ || differs("chunking", chunking_fingerprint_);
         }
         Sha256 models;
         for (const ModelDefinition& model : definition_.models)
@@ -360,14 +434,31 @@ class RunExecution {
                     return entry.first.starts_with("source/" + state.source->name + "/");
                 });
             }
-            after[state.input.fingerprint_key] = state.input.fingerprint;
+            if (state.input.files.empty()) {
+                after.erase(state.input.fingerprint_key);  // withdrawn: as if it had never come
+            } else {
+                after[state.input.fingerprint_key] = state.input.fingerprint;
+            }
         }
-        if (!text_fingerprint_.empty()) after["text"] = text_fingerprint_;
+        if (!chunking_fingerprint_.empty()) after["chunking"] = chunking_fingerprint_;
+        if (!vector_fingerprint_.empty()) after["vectors"] = vector_fingerprint_;
         if (!models_fingerprint_.empty()) after["models"] = models_fingerprint_;
         return after;
     }
 
-    /// The table at the newest version, or at the release's; nullopt: none.
+    /// The table as the release has it: what a run builds on, whatever versions a run that was
+    /// given up has left behind. nullopt: the release has no such table.
+    Result<std::optional<lake::Snapshot>> released(const std::string& name) const {
+        if (!base_) return std::nullopt;
+        const auto version = base_->table_versions.find(name);
+        if (version == base_->table_versions.end()) return std::nullopt;
+        return std::optional(
+            PX_TRY(table(name)
+                       .snapshot_at({version->second})
+                       .context(fmt::format("release {}, whose tables should be in {}",
+                                            base_->id.value, services_.lake.url()))));
+    }
+    /// The newest version in the log: what a commit has to be put on top of.
     Result<std::optional<lake::Snapshot>> newest(const std::string& name) const {
         Result<std::optional<lake::Snapshot>> snapshot = table(name).snapshot();
         // A plan before the first run: there is no lake yet, and a plan does not make one.
@@ -375,11 +466,22 @@ class RunExecution {
             return std::nullopt;
         return snapshot;
     }
-    Result<std::optional<lake::Snapshot>> released(const std::string& name) const {
-        if (!base_) return std::nullopt;
-        const auto version = base_->table_versions.find(name);
-        if (version == base_->table_versions.end()) return std::nullopt;
-        return std::optional(PX_TRY(table(name).snapshot_at({version->second})));
+
+    /// Why a table can't take a column; empty: it can.
+    static std::string clash(const lake::Snapshot& table, const columnar::Field& field) {
+        for (const columnar::Field& known : table.schema.fields) {
+            if (!same_name(known.name, field.name)) continue;
+            if (known.name != field.name) {
+                return fmt::format("column '{}' differs from its column '{}' only in case",
+                                   field.name, known.name);
+            }
+            if (!(known.type == field.type)) {
+                return fmt::format("column '{}' is {} in the lake and {} now", field.name,
+                                   columnar::delta_type_name(known.type),
+                                   columnar::delta_type_name(field.type));
+            }
+        }
+        return {};
     }
 
     // ---- gate ----------------------------------------------------------------------------------
@@ -400,33 +502,35 @@ class RunExecution {
             const contract::GateDecision decision = contract::decide(source.contract, input);
             for (const std::string& reason : decision.reasons)
                 report_.reasons.push_back(with_samples(reason, state));
-            if (base) {
+            // The table may be older than the release: of a source that was taken out, say.
+            if (const std::optional<lake::Snapshot> now = PX_TRY(newest(source.name))) {
                 for (const columnar::Field& field : state.staged.rows.schema.fields) {
-                    const auto at = base->schema.index_of(field.name);
-                    if (at && !(base->schema.fields[*at].type == field.type)) {
-                        report_.reasons.push_back(
-                            fmt::format("source {}: column '{}' is {} in the lake and {} in the "
-                                        "contract; a table keeps its types: "
-                                        "name the column anew, or give the source another name",
-                                        source.name, field.name,
-                                        columnar::delta_type_name(base->schema.fields[*at].type),
-                                        columnar::delta_type_name(field.type)));
-                    }
+                    const std::string why = clash(*now, field);
+                    if (why.empty()) continue;
+                    report_.reasons.push_back(
+                        fmt::format("source {}: {}; a table keeps its columns: name the column "
+                                    "anew, or give the source another name",
+                                    source.name, why));
                 }
             }
             if (source.contract.checks.empty()) continue;
             const auto session = PX_TRY(services_.engine.open_session());
             for (const SourceState& other : sources_) {
-                if (other.staged.rows.table.empty()) continue;
-                PX_TRY(session->add_table(PX_TRY(
-                    staged_source(other.source->name, other.source->name, other.staged.rows.schema,
-                                  other.staged.rows.files, target_.store))));
+                const std::string& name = other.source->name;
+                if (!other.staged.rows.table.empty()) {
+                    PX_TRY(session->add_table(PX_TRY(
+                        staged_source(name, name, other.staged.rows.schema, other.staged.rows.files,
+                                      services_.lake, target_.store))));
+                } else if (const std::optional<lake::Snapshot> old = PX_TRY(released(name))) {
+                    PX_TRY(session->add_table(PX_TRY(table_source(name, *old, services_.lake))));
+                }
             }
             PX_TRY(session->add_table(
                 PX_TRY(staged_source("staged", source.name, state.staged.rows.schema,
-                                     state.staged.rows.files, target_.store))));
+                                     state.staged.rows.files, services_.lake, target_.store))));
             for (const contract::TableCheck& check : source.contract.checks) {
                 engine::QueryLimits limits;
+                limits.time = kQueryTime;
                 limits.rows = 1;
                 const engine::QueryResult result =
                     PX_TRY(session->query(check.sql, {}, limits, deadline_)
@@ -494,12 +598,12 @@ class RunExecution {
             for (const SourceState& state : sources_) {
                 if (state.changed && state.source->mode == SourceMode::Snapshot) continue;
                 if (!state.source->has_text()) continue;
-                const std::optional<lake::Snapshot> base = PX_TRY(newest(state.source->name));
+                const std::optional<lake::Snapshot> base = PX_TRY(released(state.source->name));
                 if (!base) continue;
                 SourceChange whole{state.source->name, true, {}, base->schema};
                 for (const lake::Add& add : base->files) {
                     whole.partitions[add.partition_values.at("ds").value_or("")].push_back(
-                        {add, 0});
+                        {add, 0, true});
                 }
                 const auto already =
                     std::ranges::find(text_changes_, whole.source, &SourceChange::source);
@@ -517,26 +621,36 @@ class RunExecution {
     /// Upsert: partitions that hold a key of the staged rows are rewritten without it.
     Result<void> merge(const SourceDefinition& source, const StageResult& staged,
                        SourceChange& change) {
-        const std::optional<lake::Snapshot> base = PX_TRY(newest(source.name));
+        const std::optional<lake::Snapshot> base = PX_TRY(released(source.name));
         if (!base) return {};
         const std::string key = sql_name(source.contract.with_role(contract::Role::Id)->name);
         const auto session = PX_TRY(services_.engine.open_session());
         PX_TRY(session->add_table(PX_TRY(table_source(source.name, *base, services_.lake))));
-        PX_TRY(session->add_table(PX_TRY(staged_source("staged", source.name, staged.rows.schema,
-                                                       staged.rows.files, target_.store))));
+        PX_TRY(session->add_table(
+            PX_TRY(staged_source("staged", source.name, staged.rows.schema, staged.rows.files,
+                                 services_.lake, target_.store))));
+        // Another date's delivery is not newer for being read later: its keys stay as a later date
+        // has them.
+        std::string not_later;
+        if (source.is_dated()) {
+            PX_TRY(drop_superseded(source, staged, key, *session, change));
+            not_later = fmt::format(" AND ds <= '{}'", ds_);
+        }
         const std::string matched = fmt::format(
-            "SELECT DISTINCT ds FROM {} WHERE ds = '{}' OR {} IN (SELECT {} FROM staged) ORDER BY "
-            "ds",
-            sql_name(source.name), ds_, key, key);
+            "SELECT DISTINCT ds FROM {} WHERE (ds = '{}' OR {} IN (SELECT {} FROM staged)){} ORDER "
+            "BY ds",
+            sql_name(source.name), ds_, key, key, not_later);
         engine::QueryLimits limits;
+        limits.time = kQueryTime;
         limits.rows = 1'000'000;
         const engine::QueryResult partitions =
             PX_TRY(session->query(matched, {}, limits, deadline_));
-        std::string columns;
-        for (const columnar::Field& field : base->schema.fields) {
-            if (field.name == "ds") continue;
-            columns += (columns.empty() ? "" : ", ") + sql_name(field.name);
+        if (partitions.truncated) {
+            return fail(ErrorCode::ResourceExhausted,
+                        fmt::format("source {} has more than {} partitions to merge into",
+                                    source.name, limits.rows));
         }
+        const std::string columns = column_list(base->schema);
         for (const auto& row : partitions.rows) {
             const std::string ds = row[0].value_or("");
             const std::string sql = fmt::format(
@@ -562,6 +676,44 @@ class RunExecution {
         return {};
     }
 
+    /// Leaves out of a merge what a later date has brought already.
+    Result<void> drop_superseded(const SourceDefinition& source, const StageResult& staged,
+                                 const std::string& key, engine::Session& session,
+                                 SourceChange& change) {
+        const std::string superseded = fmt::format("{} IN (SELECT {} FROM {} WHERE ds > '{}')", key,
+                                                   key, sql_name(source.name), ds_);
+        engine::QueryLimits limits;
+        limits.time = kQueryTime;
+        const engine::QueryResult count =
+            PX_TRY(session.query(fmt::format("SELECT count(*) FROM staged WHERE {}", superseded),
+                                 {}, limits, deadline_));
+        if (count.rows.at(0).at(0).value_or("0") == "0") return {};
+        log::info("merge.superseded", {{"source", source.name}, {"rows", *count.rows[0][0]}});
+        const std::filesystem::path path =
+            target_.scratch_folder / fmt::format("merge-{}.parquet", source.name);
+        const auto [schema, info] = PX_TRY(session.copy_to_parquet(
+            fmt::format("SELECT {} FROM staged WHERE {} IS NULL OR NOT ({})",
+                        column_list(staged.rows.schema), key, superseded),
+            path, deadline_));
+        std::vector<StagedFile>& files = change.partitions[ds_];
+        files.clear();
+        if (info.row_count > 0) {
+            files.push_back(PX_TRY(store_part(target_, source.name, {{"ds", ds_}}, schema, info,
+                                              path, services_.clock)));
+        }
+        return {};
+    }
+
+    /// The columns of a source's files, for SQL.
+    static std::string column_list(const columnar::Schema& schema) {
+        std::string columns;
+        for (const columnar::Field& field : schema.fields) {
+            if (field.name == "ds") continue;
+            columns += (columns.empty() ? "" : ", ") + sql_name(field.name);
+        }
+        return columns;
+    }
+
     // ---- the streams ---------------------------------------------------------------------------
 
     TextServices text_services() const {
@@ -571,7 +723,9 @@ class RunExecution {
 
     Result<void> text_stream(catalog::Catalog* catalog, const catalog::RunId* run) {
         std::optional<index::ManifestId> base_manifest;
-        if (base_ && !base_->index_manifest.empty())
+        // Vectors of another model are not mixed with those there are: the index is made anew, from
+        // all texts.
+        if (base_ && !base_->index_manifest.empty() && !vectors_changed_)
             base_manifest = index::ManifestId{base_->index_manifest};
         if (text_changes_.empty() && base_manifest) {
             manifest_ = *base_manifest;
@@ -579,8 +733,9 @@ class RunExecution {
         }
         step("chunk.begin");
         const TextServices services = text_services();
-        delta_ = PX_TRY(prepare_chunks(services, text_changes_,
-                                       PX_TRY(released(std::string(kChunksTable))), deadline_));
+        std::optional<lake::Snapshot> base_chunks;
+        if (!vectors_changed_) base_chunks = PX_TRY(released(std::string(kChunksTable)));
+        delta_ = PX_TRY(prepare_chunks(services, text_changes_, base_chunks, deadline_));
         report_.chunks_deleted = static_cast<int64_t>(delta_.removed.size());
         const int64_t touched = delta_.kept + static_cast<int64_t>(delta_.added.size());
         step("chunk.end");
@@ -615,7 +770,7 @@ class RunExecution {
             const auto session = PX_TRY(services_.engine.open_session());
             for (const SourceState& state : sources_) {
                 const std::string& name = state.source->name;
-                const std::optional<lake::Snapshot> base = PX_TRY(newest(name));
+                const std::optional<lake::Snapshot> base = PX_TRY(released(name));
                 const auto change = std::ranges::find(row_changes_, name, &SourceChange::source);
                 if (change != row_changes_.end()) {
                     PX_TRY(session->add_table(
@@ -636,9 +791,9 @@ class RunExecution {
                 change.files.push_back(PX_TRY(
                     store_part(target_, model.name, {}, schema, info, path, services_.clock)));
                 change.replaces = [](const lake::Add&) { return true; };
-                change.overwrites.emplace();
-                PX_TRY(session->add_table(PX_TRY(
-                    staged_source(model.name, model.name, schema, change.files, target_.store))));
+                change.replaces_schema = true;
+                PX_TRY(session->add_table(PX_TRY(staged_source(
+                    model.name, model.name, schema, change.files, services_.lake, target_.store))));
                 model_changes_.push_back(std::move(change));
                 step("models." + model.name);
             }
@@ -661,10 +816,15 @@ class RunExecution {
         }
         documents_ = PX_TRY(prepare_documents(
             text_services(), text_changes_,
-            [&](const std::string& key) -> std::optional<catalog::LandedFile> {
-                const auto found = landed.find(key);
-                if (found == landed.end()) return std::nullopt;
-                return found->second;
+            [&](const std::string& key) -> Result<std::optional<catalog::LandedFile>> {
+                auto found = landed.find(key);
+                if (found == landed.end()) {
+                    // A merge keeps rows of any earlier delivery.
+                    std::optional<catalog::LandedFile> earlier = PX_TRY(catalog->landed_file(key));
+                    if (!earlier) return std::optional<catalog::LandedFile>();
+                    found = landed.emplace(key, std::move(*earlier)).first;
+                }
+                return std::optional(found->second);
             },
             deadline_));
         step("metadata.end");
@@ -690,8 +850,6 @@ class RunExecution {
             change.replaces = [all, partitions](const lake::Add& add) {
                 return all || partitions.contains(add.partition_values.at("ds").value_or(""));
             };
-            change.overwrites.emplace();
-            if (!all && partitions.size() == 1) (*change.overwrites)["ds"] = *partitions.begin();
             changes.push_back(std::move(change));
         }
         changes.insert(changes.end(), model_changes_.begin(), model_changes_.end());
@@ -714,7 +872,6 @@ class RunExecution {
                 return replaced.contains({source, ""}) ||
                        replaced.contains({source, add.partition_values.at("ds").value_or("")});
             };
-            quarantine.overwrites.emplace();
             changes.push_back(std::move(quarantine));
         }
         if (!delta_.replaced.empty()) {
@@ -735,7 +892,6 @@ class RunExecution {
                             *part.second == add.partition_values.at("ds").value_or(""));
                 });
             };
-            chunks.overwrites.emplace();
             changes.push_back(std::move(chunks));
         }
         if (!embeddings_.files.empty()) {
@@ -744,57 +900,74 @@ class RunExecution {
             embeddings.schema = embeddings_.schema;
             embeddings.files = embeddings_.files;
             embeddings.replaces = [](const lake::Add&) { return false; };
+            embeddings.is_cache = true;
             changes.push_back(std::move(embeddings));
         }
         return changes;
     }
 
     Result<lake::TableVersion> commit(const TableChange& change, const catalog::Run& run) {
+        for (int attempt = 1;; ++attempt) {
+            Result<lake::TableVersion> done = commit_once(change, run);
+            if (done || done.error().code != ErrorCode::Conflict || attempt == kCommitAttempts)
+                return done;
+            log::warning("publish.commit_again",
+                         {{"table", change.table}, {"why", done.error().to_string()}});
+        }
+    }
+
+    /// Makes the table hold what the release held, less what the change replaces, and the staged
+    /// files; nothing is written if it does already, as after a kill. What is in the newest version
+    /// and neither released nor staged was left by a run that was given up, or put there past the
+    /// gate: it goes.
+    Result<lake::TableVersion> commit_once(const TableChange& change, const catalog::Run& run) {
         lake::DeltaTable delta_table = table(change.table);
-        const std::optional<lake::Snapshot> base = PX_TRY(delta_table.snapshot());
-        lake::Change commit;
-        std::set<std::string> wanted;
-        for (const StagedFile& file : change.files) wanted.insert(file.add.path);
-        std::set<std::string> live;
-        if (base) {
-            for (const lake::Add& add : base->files) {
-                live.insert(add.path);
-                if (change.replaces(add) && !wanted.contains(add.path))
-                    commit.remove.push_back(add.path);
+        const std::optional<lake::Snapshot> now = PX_TRY(delta_table.snapshot());
+        const std::optional<lake::Snapshot> before =
+            change.is_cache ? now : PX_TRY(released(change.table));
+        std::map<std::string, const lake::Add*> wanted;
+        if (before) {
+            for (const lake::Add& add : before->files) {
+                if (!change.replaces(add)) wanted.emplace(add.path, &add);
             }
         }
-        for (const StagedFile& file : change.files) {
-            if (!live.contains(file.add.path)) commit.add.push_back(file.add);
+        for (const StagedFile& file : change.files) wanted.emplace(file.add.path, &file.add);
+        lake::Change commit;
+        std::set<std::string> live;
+        if (now) {
+            for (const lake::Add& add : now->files) {
+                live.insert(add.path);
+                if (!wanted.contains(add.path)) commit.remove.push_back(add.path);
+            }
         }
-        if (!base) {
+        for (const auto& [path, add] : wanted) {
+            if (!live.contains(path)) commit.add.push_back(*add);
+        }
+        if (!now) {
             commit.schema = change.schema;
             commit.partition_columns = change.partition_columns;
+        } else if (change.replaces_schema) {
+            if (lake::write_schema(now->schema) != lake::write_schema(change.schema)) {
+                commit.schema = change.schema;
+                commit.replace_schema = true;
+            }
         } else {
-            columnar::Schema grown = base->schema;
+            columnar::Schema grown = now->schema;
             for (const columnar::Field& field : change.schema.fields) {
                 if (!grown.index_of(field.name)) grown.fields.push_back(field);
             }
-            if (!(grown == base->schema)) commit.schema = std::move(grown);
-            if (commit.add.empty() && commit.remove.empty() && !commit.schema) return base->version;
+            if (!(grown == now->schema)) commit.schema = std::move(grown);
         }
-        commit.overwrites = change.overwrites;
-        commit.app_id =
-            fmt::format("px-{}-{}", definition_.name, ds_);  // run numbers count per date
-        commit.app_version = PX_TRY(run_sequence(run.id));
-        commit.info.operation = base ? "WRITE" : "CREATE TABLE AS SELECT";
+        if (now && commit.add.empty() && commit.remove.empty() && !commit.schema)
+            return now->version;
+        if (!change.is_cache) commit.overwrites.emplace();
+        commit.info.operation = now ? "WRITE" : "CREATE TABLE AS SELECT";
         commit.info.run_id = run.id.value;
-        return delta_table.commit(base, commit);
+        return delta_table.commit(now, commit);
     }
 
-    static Result<int64_t> run_sequence(const catalog::RunId& id) {
-        const size_t dash = id.value.rfind('-');
-        int64_t sequence = 0;
-        for (size_t i = dash + 1; i < id.value.size(); ++i) {
-            if (id.value[i] < '0' || id.value[i] > '9')
-                return fail(ErrorCode::Internal, "bad run id " + id.value);
-            sequence = sequence * 10 + (id.value[i] - '0');
-        }
-        return sequence;
+    static bool is_reserved(std::string_view name) {
+        return std::ranges::find(kReservedTables, name) != std::end(kReservedTables);
     }
 
     const RunServices& services_;
@@ -804,12 +977,15 @@ class RunExecution {
     Purpose purpose_;
     StageTarget target_;
     RunReport report_;
+    std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 
     std::optional<catalog::Release> base_;
     std::map<std::string, std::string> base_fingerprints_;
     const embed::Encoder* encoder_ = nullptr;
-    std::string text_fingerprint_, models_fingerprint_;
-    bool text_changed_ = false, models_changed_ = false;
+    std::string chunking_fingerprint_, vector_fingerprint_, models_fingerprint_;
+    bool text_changed_ = false;     ///< every text is chunked again
+    bool vectors_changed_ = false;  ///< … and encoded by another model
+    bool models_changed_ = false;
     std::vector<std::string> removed_sources_;
     std::vector<SourceState> sources_;
 
@@ -861,6 +1037,7 @@ Result<RunReport> carry_through(RunExecution& execution, catalog::Catalog& catal
                                 const catalog::Run& run) {
     const auto finish = [&](catalog::RunState state, const std::string& message) {
         execution.fill_source_reports();
+        execution.note_elapsed();
         return catalog.finish_run(run.id, state, message, report_json(execution.report()));
     };
     execution.report().run_id = run.id.value;
@@ -874,6 +1051,7 @@ Result<RunReport> carry_through(RunExecution& execution, catalog::Catalog& catal
         return execution.report();
     }
     if (before) before = execution.streams(&catalog, &run.id);
+    if (before) before = execution.check_tables();
     if (!before) {
         // A cancelled run goes on at the next call; a failed one begins anew, and finds its staged
         // files again.
@@ -896,10 +1074,16 @@ Result<RunReport> carry_through(RunExecution& execution, catalog::Catalog& catal
 
 }  // namespace
 
+Result<PipelineLock> PipelineLock::acquire(const RunServices& services) {
+    RunLock folder = PX_TRY(RunLock::acquire(services.work_folder / "run.lock"));
+    RunLock state = PX_TRY(RunLock::acquire(services.state_lock));
+    return PipelineLock(std::move(folder), std::move(state));
+}
+
 Result<RunReport> run(const RunServices& services, const RunRequest& request,
                       const Deadline& deadline) {
     const auto started = std::chrono::steady_clock::now();
-    const RunLock lock = PX_TRY(RunLock::acquire(services.work_folder));
+    const PipelineLock lock = PX_TRY(PipelineLock::acquire(services));
     const Scratch scratch = PX_TRY(Scratch::create(services.work_folder / "scratch"));
     PX_TRY(parse_date(request.ds).context("the logical date (--ds)"));
     const auto done = [&](RunReport report) {
@@ -927,6 +1111,16 @@ Result<RunReport> run(const RunServices& services, const RunRequest& request,
             if (request.restart) {
                 PX_TRY(catalog->finish_run(old.id, catalog::RunState::Failed,
                                            "given up by --restart", ""));
+                continue;
+            }
+            if (!PX_TRY(services.has_same_services(old.pipeline_text)
+                            .context("pipeline file of run " + old.id.value))) {
+                log::warning(
+                    "run.given_up",
+                    {{"run", old.id.value},
+                     {"why", "addresses or embedding of the pipeline file are others now"}});
+                PX_TRY(catalog->finish_run(old.id, catalog::RunState::Failed,
+                                           "given up: addresses or embedding changed", ""));
                 continue;
             }
             log::info("run.resume", {{"run", old.id.value}, {"ds", old.ds}});

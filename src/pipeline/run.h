@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "index/vector_store.h"
 #include "pipeline/definition.h"
+#include "pipeline/run_lock.h"
 #include "pipeline/step.h"
 #include "pipeline/texts.h"
 #include "store/object_store.h"
@@ -31,7 +32,8 @@ struct RunServices {
     engine::Engine& engine;
     const Clock& clock;
     Progress& progress;
-    std::filesystem::path work_folder;  ///< local: lock, scratch files
+    std::filesystem::path work_folder;  ///< local: scratch files
+    std::filesystem::path state_lock;  ///< a file beside the catalog: whoever shares that shares it
     size_t thread_count = 1;
     StepObserver step;
     /// Creates the containers of landing zone, lake and index that are missing.
@@ -42,6 +44,20 @@ struct RunServices {
     std::function<Result<const embed::Encoder*>()> encoder;
     /// Reads a pipeline file's text again, for runs that began with another version of it.
     std::function<Result<Definition>(const std::string& text)> parse;
+    /// Whether such a text asks for the stores and the encoder that are here.
+    std::function<Result<bool>(const std::string& text)> has_same_services;
+};
+
+/// While it lives, no other px writes to this pipeline's work folder or to what its catalog rules.
+class PipelineLock {
+  public:
+    /// Errors: Conflict naming the process that holds it.
+    static Result<PipelineLock> acquire(const RunServices& services);
+
+  private:
+    PipelineLock(RunLock folder, RunLock state)
+        : folder_(std::move(folder)), state_(std::move(state)) {}
+    RunLock folder_, state_;
 };
 
 struct RunRequest {

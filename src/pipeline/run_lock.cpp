@@ -10,11 +10,11 @@
 
 namespace px::pipeline {
 
-Result<RunLock> RunLock::acquire(const std::filesystem::path& folder) {
+Result<RunLock> RunLock::acquire(const std::filesystem::path& path) {
     std::error_code code;
-    std::filesystem::create_directories(folder, code);
-    if (code) return fail_errno(code.value(), "cannot create the work folder " + folder.string());
-    const std::filesystem::path path = folder / "run.lock";
+    std::filesystem::create_directories(path.parent_path(), code);
+    if (code)
+        return fail_errno(code.value(), "cannot create the folder " + path.parent_path().string());
     const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0) return fail_errno(errno, "cannot open the lock " + path.string());
     RunLock lock(fd);

@@ -9,9 +9,9 @@ namespace px::pipeline {
 
 class RunLock {
   public:
-    /// Takes the lock file in folder (created). Errors: Conflict naming the owner's pid when
+    /// Takes the lock file (created, folder included). Errors: Conflict naming the owner's pid when
     /// another process has it.
-    static Result<RunLock> acquire(const std::filesystem::path& folder);
+    static Result<RunLock> acquire(const std::filesystem::path& file);
     ~RunLock();
     RunLock(RunLock&& other) noexcept;
     RunLock& operator=(RunLock&&) = delete;

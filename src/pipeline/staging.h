@@ -36,6 +36,7 @@ struct InputFile {
 struct StagedFile {
     lake::Add add;  ///< path relative to the table; stats
     int64_t row_count = 0;
+    bool is_released = false;  ///< one of the release, read again: never in a plan's scratch store
 };
 
 /// Files that belong to one table.

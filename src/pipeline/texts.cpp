@@ -266,8 +266,9 @@ Result<ChunkDelta> prepare_chunks(const TextServices& services,
                 change.replaces_all ? all_old : partition_old;
             if (has_text) {
                 const std::string table = fmt::format("staged_rows_{}", number++);
-                PX_TRY(session->add_table(PX_TRY(staged_source(table, change.source, change.schema,
-                                                               files, services.target.store))));
+                PX_TRY(session->add_table(
+                    PX_TRY(staged_source(table, change.source, change.schema, files,
+                                         services.lake_store, services.target.store))));
                 PartitionChunker chunker(services, *source, ds, old, delta);
                 PX_TRY(chunker.run(*session, table, deadline).context("source " + change.source));
                 all_seen.insert(chunker.seen().begin(), chunker.seen().end());
@@ -445,9 +446,9 @@ Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta
             file.row_count = static_cast<int64_t>(end - begin);
             file.add.size_bytes = known->size_bytes;
             file.add.stats_json = fmt::format("{{\"numRecords\":{}}}", file.row_count);
-            const engine::TableSource table =
-                PX_TRY(staged_source("staged_vectors", std::string(kEmbeddingsTable),
-                                     embeddings_schema(), {file}, services.target.store));
+            const engine::TableSource table = PX_TRY(
+                staged_source("staged_vectors", std::string(kEmbeddingsTable), embeddings_schema(),
+                              {file}, services.lake_store, services.target.store));
             std::unordered_set<std::string> read;
             PX_TRY(
                 read_vectors(services, table, encoder.model_id(), group, &vectors, read, deadline));
@@ -480,7 +481,7 @@ Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta
 
 Result<std::vector<catalog::Publication::Partition>> prepare_documents(
     const TextServices& services, const std::vector<SourceChange>& changes,
-    const std::function<std::optional<catalog::LandedFile>(const std::string& key)>& landed,
+    const std::function<Result<std::optional<catalog::LandedFile>>(const std::string& key)>& landed,
     const Deadline& deadline) {
     std::vector<catalog::Publication::Partition> partitions;
     const auto session = PX_TRY(services.engine.open_session());
@@ -499,8 +500,9 @@ Result<std::vector<catalog::Publication::Partition>> prepare_documents(
                 change.replaces_all ? whole.documents : one.documents;
             if (has_text) {
                 const std::string table = fmt::format("staged_documents_{}", number++);
-                PX_TRY(session->add_table(PX_TRY(staged_source(table, change.source, change.schema,
-                                                               files, services.target.store))));
+                PX_TRY(session->add_table(
+                    PX_TRY(staged_source(table, change.source, change.schema, files,
+                                         services.lake_store, services.target.store))));
                 const bool documents = source->kind == SourceKind::Documents;
                 const std::string text = role_text(*source, contract::Role::Text);
                 const std::string sql = fmt::format(
@@ -539,7 +541,8 @@ Result<std::vector<catalog::Publication::Partition>> prepare_documents(
                                 row.extra_json = boost::json::serialize(boost::json::object{
                                     {"text_is_raw", offset >= 0}, {"text_offset", offset}});
                             }
-                            const std::optional<catalog::LandedFile> file = landed(row.landed_key);
+                            const std::optional<catalog::LandedFile> file =
+                                PX_TRY(landed(row.landed_key));
                             if (!file) {
                                 return fail(ErrorCode::Corrupt,
                                             fmt::format("row '{}' names the landed file {}, which "

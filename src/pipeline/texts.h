@@ -77,7 +77,7 @@ Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta
 /// The documents' rows of the changed partitions for the catalog (second stream).
 Result<std::vector<catalog::Publication::Partition>> prepare_documents(
     const TextServices& services, const std::vector<SourceChange>& changes,
-    const std::function<std::optional<catalog::LandedFile>(const std::string& key)>& landed,
+    const std::function<Result<std::optional<catalog::LandedFile>>(const std::string& key)>& landed,
     const Deadline& deadline);
 
 columnar::Schema chunks_schema();  ///< of the files: without source and ds

@@ -88,7 +88,11 @@ Result<int> up(CommandContext& context, const ServeOptions& options) {
             pipeline::run(app->run_services(), request, context.deadline());
         if (!report) {
             log::error("run.failed", {{"ds", ds}, {"error", report.error().to_string()}});
-            return schedule::RunOutcome::Failed;
+            // A mistake in the pipeline file does not pass by waiting.
+            const ErrorCode code = report.error().code;
+            return code == ErrorCode::InvalidArgument || code == ErrorCode::Unauthenticated
+                       ? schedule::RunOutcome::Halted
+                       : schedule::RunOutcome::Failed;
         }
         return report->result == pipeline::RunResult::Halted ? schedule::RunOutcome::Halted
                                                              : schedule::RunOutcome::Done;

@@ -170,6 +170,7 @@ Result<DocumentRow> document_at(const Statement& row) {
     document.text_sha256 = text_at(row, 16);
     document.text_length = row.column_int64(17);
     document.extra_json = text_at(row, 18);
+    document.first_release.value = row.column_int64(19);
     return document;
 }
 
@@ -206,6 +207,14 @@ Result<std::vector<Release>> read_releases(Database& database, Statement& ids) {
 
 constexpr std::string_view kReleaseColumns =
     "release_id, run_id, ds, published_at, index_manifest, documents, chunks FROM releases";
+
+Result<std::optional<Release>> first_release(Database& database, Statement& ids);
+
+Result<std::optional<Release>> newest_release(Database& database) {
+    Statement ids = PX_TRY(database.prepare(
+        fmt::format("SELECT {} ORDER BY release_id DESC LIMIT 1", kReleaseColumns)));
+    return first_release(database, ids);
+}
 
 Result<std::optional<Release>> first_release(Database& database, Statement& ids) {
     std::vector<Release> found = PX_TRY(read_releases(database, ids));
@@ -542,6 +551,17 @@ class SqliteCatalog final : public Catalog {
         });
     }
 
+    Result<std::optional<LandedFile>> landed_file(const std::string& key) override {
+        return pool_.read([&](Database& database) -> Result<std::optional<LandedFile>> {
+            Statement row = PX_TRY(database.prepare(
+                "SELECT source, path, ds, key, sha256, size_bytes, landed_at FROM landed_files "
+                "WHERE key = ? ORDER BY landed_at DESC, run_id DESC LIMIT 1"));
+            row.bind_text(1, key);
+            if (!PX_TRY(row.step())) return std::optional<LandedFile>();
+            return std::optional<LandedFile>(PX_TRY(landed_at(row)));
+        });
+    }
+
     Result<void> record_checks(const std::vector<CheckResult>& checks) override {
         return pool_.write([&](Database& database) -> Result<void> {
             Statement insert =
@@ -627,12 +647,18 @@ class SqliteCatalog final : public Catalog {
                 publication.release.ds.empty() ? text_at(state, 1) : publication.release.ds;
             state.reset();
 
-            int64_t id =
-                PX_TRY(database.query_int64("SELECT max(release_id) FROM releases")).value_or(0) +
-                1;
-            TimestampMicros at = publication.release.published_at != 0
-                                     ? publication.release.published_at
-                                     : clock_.now();
+            const std::optional<Release> latest = PX_TRY(newest_release(database));
+            const int64_t latest_id = latest ? latest->id.value : 0;
+            if (publication.expected_latest && *publication.expected_latest != latest_id) {
+                return fail(ErrorCode::Conflict,
+                            fmt::format("release {} was published while run {}, begun on release "
+                                        "{}, was under way",
+                                        latest_id, run.value, *publication.expected_latest),
+                            "run again: it is redone on top of that release");
+            }
+            const int64_t id = latest_id + 1;
+            TimestampMicros at = publication.release.published_at;
+            if (at == 0) at = std::max(clock_.now(), latest ? latest->published_at + 1 : kTextMin);
             Statement insert =
                 PX_TRY(database.prepare("INSERT INTO releases VALUES (?, ?, ?, ?, ?, ?, ?)"));
             insert.bind_int64(1, id).bind_text(2, run.value).bind_text(3, ds);
@@ -686,24 +712,21 @@ class SqliteCatalog final : public Catalog {
             count.bind_int64(1, id);
             PX_TRY(count.run());
 
+            std::optional<Release> made = PX_TRY(release_of_run(database, run));
+            if (!made) return fail(ErrorCode::Internal, "a release vanished while it was made");
             Statement finish =
                 PX_TRY(database.prepare("UPDATE runs SET state = 'published', finished_at = ?2, "
                                         "message = '', report_json = ?3 WHERE run_id = ?1"));
             finish.bind_text(1, run.value);
-            bind_instant(finish, 2, at).bind_text(3, publication.report_json);
+            bind_instant(finish, 2, at)
+                .bind_text(3, publication.report ? publication.report(*made) : "");
             PX_TRY(finish.run());
-            std::optional<Release> made = PX_TRY(release_of_run(database, run));
-            if (!made) return fail(ErrorCode::Internal, "a release vanished while it was made");
             return std::move(*made);
         });
     }
 
     Result<std::optional<Release>> latest_release() override {
-        return pool_.read([&](Database& database) -> Result<std::optional<Release>> {
-            Statement ids = PX_TRY(database.prepare(
-                fmt::format("SELECT {} ORDER BY release_id DESC LIMIT 1", kReleaseColumns)));
-            return first_release(database, ids);
-        });
+        return pool_.read([&](Database& database) { return newest_release(database); });
     }
 
     Result<std::optional<Release>> release(ReleaseId id) override {
@@ -737,10 +760,10 @@ class SqliteCatalog final : public Catalog {
     Result<std::optional<DocumentRow>> document(ReleaseId release,
                                                 const std::string& document_id) override {
         return pool_.read([&](Database& database) -> Result<std::optional<DocumentRow>> {
-            Statement row = PX_TRY(
-                database.prepare(fmt::format("SELECT {} FROM analytics_metadata WHERE document_id "
-                                             "= ?2 AND {} ORDER BY ds DESC LIMIT 1",
-                                             kDocumentColumns, kLiveAt)));
+            Statement row = PX_TRY(database.prepare(
+                fmt::format("SELECT {}, from_release FROM analytics_metadata WHERE document_id "
+                            "= ?2 AND {} ORDER BY ds DESC LIMIT 1",
+                            kDocumentColumns, kLiveAt)));
             row.bind_int64(1, release.value).bind_text(2, document_id);
             if (!PX_TRY(row.step())) return std::optional<DocumentRow>();
             return std::optional<DocumentRow>(PX_TRY(document_at(row)));
@@ -750,10 +773,10 @@ class SqliteCatalog final : public Catalog {
     Result<std::vector<DocumentRow>> documents(ReleaseId release, int64_t limit,
                                                int64_t offset) override {
         return pool_.read([&](Database& database) -> Result<std::vector<DocumentRow>> {
-            Statement rows =
-                PX_TRY(database.prepare(fmt::format("SELECT {} FROM analytics_metadata WHERE {} "
-                                                    "ORDER BY document_id, ds LIMIT ?2 OFFSET ?3",
-                                                    kDocumentColumns, kLiveAt)));
+            Statement rows = PX_TRY(database.prepare(
+                fmt::format("SELECT {}, from_release FROM analytics_metadata WHERE {} "
+                            "ORDER BY document_id, ds LIMIT ?2 OFFSET ?3",
+                            kDocumentColumns, kLiveAt)));
             rows.bind_int64(1, release.value).bind_int64(2, limit).bind_int64(3, offset);
             return collect(rows, document_at);
         });

@@ -87,7 +87,7 @@ class SqliteCatalogTest : public testing::Test {
         publication.release.index_manifest = "m-" + std::to_string(version_);
         publication.release.chunks = 7;
         publication.documents = std::move(documents);
-        publication.report_json = "{\"rows\":1}";
+        publication.report = [](const Release&) { return "{\"rows\":1}"; };
         return catalog.publish(publication);
     }
     std::vector<std::string> titles(Catalog& catalog, int64_t release) {
@@ -234,7 +234,9 @@ TEST_F(SqliteCatalogTest, AReleaseIsPublishedOnceAndHoldsEverything) {
     publication.release.chunks = 3;
     publication.documents = {
         {"reports", "2026-11-23", {document("reports", "2026-11-23", "1", "One")}}};
-    publication.report_json = "{}";
+    publication.report = [](const Release& made) {
+        return fmt::format("{{\"release\":{}}}", made.id.value);
+    };
     Release made = catalog->publish(publication).value();
     EXPECT_EQ(made.id.value, 1);
     clock_.set(clock_.now() + 1'000'000);
