@@ -32,7 +32,7 @@ struct ExtractiveOptions {
     size_t sentences = 5;           ///< chosen at most
     size_t encoded_sentences = 60;  ///< candidates encoded at most, in one call: bounds the cost
     double min_support = 0.35;      ///< of the best sentence, below which nothing is chosen
-    double least_of_best = 0.72;    ///< of the best sentence's score, for a further one
+    double least_of_best = 0.62;    ///< of the best sentence's score, for a further one
     size_t sentence_bytes_max =
         700;  ///< longer sentences are left out: they can't be shortened faithfully
 };

@@ -168,6 +168,26 @@ TEST_F(Lake, OverwritingWithTheSameFileChangesNothing) {
     EXPECT_EQ(history[0].files_added + history[0].files_removed, 0);
 }
 
+TEST_F(Lake, OverwritingEveryFileMayReplaceTheSchema) {
+    create();
+    commit(append(file("a.parquet", "2026-01-01")));
+    Change change = overwrite(newest(), "2026-01-01", {file("b.parquet", "2026-01-01")});
+    change.schema = Schema{{{"Title", {TypeId::Int64}, true}, {"ds", {TypeId::Date}, true}}};
+    change.replace_schema = true;
+    EXPECT_THAT(table.commit(newest(), change),
+                IsError(ErrorCode::InvalidArgument, "overwriting the whole table"));
+    change.overwrites.emplace();
+    const Paths kept = change.remove;
+    change.remove.clear();
+    EXPECT_THAT(table.commit(newest(), change),
+                IsError(ErrorCode::InvalidArgument, "overwriting the whole table"));
+    change.remove = kept;
+    EXPECT_EQ(commit(change), 2);
+    EXPECT_EQ(newest().schema, *change.schema);
+    EXPECT_EQ(fresh().snapshot().value()->schema, *change.schema);
+    EXPECT_EQ(table.snapshot_at({1})->schema, reports());
+}
+
 TEST_F(Lake, EveryVersionAndEveryTimeCanBeReadAgain) {
     create();
     for (int i = 1; i <= 25; ++i) {

@@ -221,6 +221,34 @@ TEST_F(SqliteCatalogTest, PublishedFilesAreThoseOfTheNewestPublishedRunOfEachDay
     EXPECT_TRUE(catalog->published_files("s").value().empty());
 }
 
+TEST_F(SqliteCatalogTest, ALandedFileIsFoundByItsKeyWhateverBecameOfItsRun) {
+    auto catalog = open();
+    RunId first = catalog->begin_run("2026-11-22", "", "").value().id;
+    ASSERT_TRUE(catalog->record_landed(first, {{"r", "2026-11-22", "old", "k", "s", 1, 1}}));
+    RunId second = catalog->begin_run("2026-11-23", "", "").value().id;
+    ASSERT_TRUE(catalog->record_landed(second, {{"r", "2026-11-23", "new", "k", "s", 1, 2}}));
+    EXPECT_EQ(catalog->landed_file("k").value()->path, "new");
+    EXPECT_FALSE(catalog->landed_file("none").value().has_value());
+}
+
+TEST_F(SqliteCatalogTest, AReleaseIsLaterThanThoseBeforeAndBegunOnTheNewest) {
+    auto catalog = open();
+    auto publication = [&](int64_t expected) {
+        Publication made;
+        made.release.run = catalog->begin_run("2026-11-23", "", "").value().id;
+        made.expected_latest = expected;
+        return made;
+    };
+    Release first = catalog->publish(publication(0)).value();
+    clock_.set(clock_.now() - 1'000'000);  // a clock set back
+    Release second = catalog->publish(publication(1)).value();
+    EXPECT_GT(second.published_at, first.published_at);
+    Result<Release> late = catalog->publish(publication(1));
+    ASSERT_FALSE(late);
+    EXPECT_EQ(late.error().code, ErrorCode::Conflict);
+    EXPECT_NE(late.error().message.find("release 2"), std::string::npos);
+}
+
 TEST_F(SqliteCatalogTest, AReleaseIsPublishedOnceAndHoldsEverything) {
     auto catalog = open();
     EXPECT_EQ(catalog->latest_release().value(), std::nullopt);
@@ -235,7 +263,7 @@ TEST_F(SqliteCatalogTest, AReleaseIsPublishedOnceAndHoldsEverything) {
     publication.documents = {
         {"reports", "2026-11-23", {document("reports", "2026-11-23", "1", "One")}}};
     publication.report = [](const Release& made) {
-        return fmt::format("{{\"release\":{}}}", made.id.value);
+        return "{\"release\":" + std::to_string(made.id.value) + "}";
     };
     Release made = catalog->publish(publication).value();
     EXPECT_EQ(made.id.value, 1);
