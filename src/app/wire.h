@@ -27,8 +27,8 @@ class App {
     const Config& config() const { return config_; }
     const pipeline::Definition& definition() const { return config_.definition; }
     const Clock& clock() const { return clock_; }
-    store::ObjectStore& landing() { return *landing_; }
     store::ObjectStore& lake() { return *lake_; }
+    store::ObjectStore& landing() { return *landing_; }
     index::VectorStore& vectors() { return *vectors_; }
     engine::Engine& engine() { return *engine_; }
     Progress& progress() { return *progress_; }

@@ -1187,6 +1187,13 @@ Result<RunReport> plan(const RunServices& services, const RunRequest& request,
     } else if (existing.error().code != ErrorCode::NotFound) {
         return std::move(existing).error();
     }
+    if (catalog) {
+        for (const catalog::Run& unfinished : PX_TRY(catalog->unfinished_runs())) {
+            log::warning("plan.unfinished_run",
+                         {{"run", unfinished.id.value},
+                          {"meaning", "`px run` finishes it first; this plan begins before it"}});
+        }
+    }
     RunExecution execution(services, services.definition, request.ds, deadline,
                            RunExecution::Purpose::Plan, target, scratch.path());
     PX_TRY(execution.look(catalog.get(), request.input));

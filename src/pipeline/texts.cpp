@@ -465,13 +465,20 @@ Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta
         if (services.step) services.step("embed.group");
     }
     services.progress.finish("embed");
+    std::unordered_map<std::string_view, size_t> uses;
+    for (const std::string& hash : delta.content_hashes) ++uses[hash];
     for (size_t i = 0; i < delta.added.size(); ++i) {
         const auto vector = vectors.find(delta.content_hashes[i]);
         if (vector == vectors.end()) {
             return fail(ErrorCode::Internal,
                         fmt::format("no vector for content {}", delta.content_hashes[i]));
         }
-        delta.added[i].vector = vector->second;
+        // Most texts occur once: their vector is never held twice.
+        if (--uses[delta.content_hashes[i]] == 0) {
+            delta.added[i].vector = std::move(vector->second);
+        } else {
+            delta.added[i].vector = vector->second;
+        }
     }
     return staged;
 }

@@ -315,6 +315,10 @@ Result<int> vacuum(CommandContext& context, const ListOptions& options) {
         report.push_back(
             json::object{{"table", table}, {"files", freed.files}, {"bytes", freed.bytes}});
     }
+    if (!options.dry_run) {
+        PX_TRY(app->lake().sweep_temporary());
+        PX_TRY(app->landing().sweep_temporary());
+    }
     int64_t index_bytes = 0;
     if (!options.dry_run) index_bytes = PX_TRY(app->vectors().vacuum(manifests));
     if (context.json) {

@@ -48,7 +48,7 @@ class LocalObjectStore final : public ObjectStore {
 
     /// Removes temporary files whose process is gone and returns how many. Call at start; safe
     /// while others write.
-    Result<int64_t> sweep_temporary();
+    Result<int64_t> sweep_temporary() override;
 
   private:
     class Folder;
