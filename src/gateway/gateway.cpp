@@ -50,7 +50,8 @@ Result<void> GatewayOptions::validate() const {
             "Use 127.0.0.1, and a tunnel (ssh -L) to reach it from elsewhere");
     }
     if (question_bytes == 0 || sql_bytes == 0 || top_k <= 0 || list_rows <= 0 ||
-        context_bytes < 0 || request_time.count() <= 0) {
+        context_bytes < 0 || request_time.count() <= 0 || embed_inputs == 0 ||
+        embed_input_bytes == 0 || embed_queue.batch_texts == 0) {
         return fail(ErrorCode::InvalidArgument, "a limit of the gateway is not above 0");
     }
     return {};

@@ -15,6 +15,7 @@
 #include "catalog/catalog.h"
 #include "embed/encoder.h"
 #include "engine/engine.h"
+#include "gateway/embed_queue.h"
 #include "http/server.h"
 
 namespace px::gateway {
@@ -40,6 +41,9 @@ struct GatewayOptions {
     int64_t top_k = 200;                             ///< passages a search returns at most
     int64_t list_rows = 1000;      ///< of runs, releases, documents, quarantine in one response
     int64_t context_bytes = 1500;  ///< of document text shown on either side of a cited passage
+    size_t embed_inputs = 2'048;   ///< texts of one request for vectors at most
+    size_t embed_input_bytes = 64 << 10;  ///< of each of them; the model reads less anyway
+    EmbedQueueOptions embed_queue;        ///< what requests for vectors share
     Result<void> validate() const;
 };
 

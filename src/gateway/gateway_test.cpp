@@ -13,6 +13,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/progress.h"
 #include "engine/local/local_engine.h"
 #include "gateway/demo_company.h"
 #include "gateway/openapi.h"
@@ -41,6 +42,27 @@ json::value parsed(std::string_view text) {
 }
 
 std::string text_of(const json::value& value) { return std::string(value.as_string()); }
+
+/// The bytes of base64 with padding.
+std::string from_base64(std::string_view text) {
+    std::string bytes;
+    uint32_t group = 0;
+    int bits = 0;
+    for (const char c : text) {
+        if (c == '=') break;
+        const uint32_t digit = c >= 'A' && c <= 'Z'   ? static_cast<uint32_t>(c - 'A')
+                               : c >= 'a' && c <= 'z' ? static_cast<uint32_t>(c - 'a') + 26
+                               : c >= '0' && c <= '9' ? static_cast<uint32_t>(c - '0') + 52
+                               : c == '+'             ? 62
+                                                      : 63;
+        group = group << 6 | digit;
+        bits += 6;
+        if (bits < 8) continue;
+        bits -= 8;
+        bytes.push_back(static_cast<char>(group >> bits & 0xFF));
+    }
+    return bytes;
+}
 
 struct Collector final : http::StreamWriter {
     std::string bytes;
@@ -251,6 +273,68 @@ TEST(Search, HasTheShortFormOfOlderClients) {
     EXPECT_THAT(text_of(found.at("results").at(0).at("text")), HasSubstr("outlook"));
     expect_problem(shared().post("/search", R"({"question": "a", "filters": {}})"), 400,
                    "InvalidArgument", "filters");
+}
+
+TEST(Embeddings, AreWhatTheEncoderGivesInBothForms) {
+    const std::vector<std::string_view> texts = {"the outlook is steady", "copper rose by 3 %"};
+    NoProgress progress;
+    const WordEncoder encoder;
+    const std::vector<float> expected =
+        encoder.encode(texts, embed::TextKind::Passage, Deadline::never(), progress).value();
+    const std::string input = R"({"input": ["the outlook is steady", "copper rose by 3 %"])";
+    const auto plain = shared().post_json("/v1/embeddings", input + "}");
+    EXPECT_EQ(text_of(plain.at("model")), "words");
+    const int64_t tokens = plain.at("usage").at("prompt_tokens").as_int64();
+    EXPECT_EQ(tokens, static_cast<int64_t>(encoder.count_tokens(texts[0]) +
+                                           encoder.count_tokens(texts[1])));
+    EXPECT_EQ(plain.at("usage").at("total_tokens"), tokens);
+    ASSERT_EQ(plain.at("data").as_array().size(), 2U);
+    const auto packed = shared().post_json(
+        "/v1/embeddings", input + R"(, "encoding_format": "base64", "model": "words@000000000000",
+                                       "dimensions": 384, "user": "me", "kind": "query"})");
+    EXPECT_EQ(text_of(packed.at("model")), "words@000000000000");
+    for (size_t i = 0; i < texts.size(); ++i) {
+        const auto& item = plain.at("data").at(i);
+        EXPECT_EQ(item.at("index"), i);
+        const auto& numbers = item.at("embedding").as_array();
+        ASSERT_EQ(numbers.size(), 384U);
+        std::string bytes;
+        for (size_t d = 0; d < numbers.size(); ++d) {
+            const auto number = static_cast<float>(numbers[d].to_number<double>());
+            EXPECT_EQ(number, expected[i * 384 + d]);
+            bytes.append(reinterpret_cast<const char*>(&number), sizeof(number));
+        }
+        EXPECT_EQ(from_base64(text_of(packed.at("data").at(i).at("embedding"))), bytes);
+    }
+    const auto one = shared().post_json("/v1/embeddings", R"({"input": "the outlook is steady"})");
+    EXPECT_EQ(one.at("data").at(0), plain.at("data").at(0));
+}
+
+TEST(Embeddings, AreRefusedByField) {
+    const auto refused = [](const std::string& body, std::string_view detail) {
+        expect_problem(shared().post("/v1/embeddings", body), 400, "InvalidArgument", detail);
+    };
+    refused("{}", "'input' is missing");
+    refused(R"({"input": null})", "'input' is missing");
+    refused(R"({"input": []})", "'input' has 0 texts");
+    refused(R"({"input": ""})", "'input' is empty");
+    refused(R"({"input": ["a", ""]})", "'input[1]' is empty");
+    refused(R"({"input": [1, 2]})", "'input[0]' holds token numbers");
+    refused(R"({"input": [[1, 2]]})", "'input[0]' holds token numbers");
+    refused(R"({"input": {"text": "a"}})", "'input' must be a string or an array of strings");
+    refused(R"({"input": ["a", null]})", "'input[1]' must be a string");
+    refused(R"({"input": 7})", "'input' must be");
+    refused(R"({"input": ")" + std::string(70'000, 'a') + "\"}", "at most 65536");
+    refused(R"({"input": "a", "encoding_format": "hex"})", "'encoding_format' is 'hex'");
+    refused(R"({"input": "a", "dimensions": 128})", "'dimensions' is 128");
+    refused(R"({"input": "a", "kind": "document"})", "'kind' is 'document'");
+    refused(R"({"inputs": "a"})", "unknown field 'inputs'");
+    std::string many = "{\"input\": [\"a\"";
+    for (int i = 0; i < 2'048; ++i) many += ",\"a\"";
+    refused(many + "]}", "'input' has 2049 texts");
+    expect_problem(
+        shared().post("/v1/embeddings", R"({"input": "a", "model": "text-embedding-3-small"})"),
+        404, "NotFound", "'text-embedding-3-small' is not served");
 }
 
 TEST(Verify, PassesWhatIsTrueAndCatchesWhatIsNot) {
@@ -536,6 +620,8 @@ TEST(OpenApi, FitsWhatTheRoutesReallyAnswer) {
         {"POST", "/v1/search", R"({"question": "outlook"})"},
         {"GET", "/v1/search?question=outlook", ""},
         {"POST", "/search", R"({"question": "outlook"})"},
+        {"POST", "/v1/embeddings", R"({"input": ["outlook", "copper"]})"},
+        {"POST", "/v1/embeddings", R"({"input": "outlook", "encoding_format": "base64"})"},
         {"GET", "/v1/citations/" + chunk, ""},
         {"POST", "/v1/verify", citation},
         {"GET", "/v1/documents", ""},

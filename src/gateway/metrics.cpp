@@ -69,6 +69,12 @@ std::string Metrics::text(const Gauges& gauges) const {
         into,
         "px_answers_total{{grounded=\"true\"}} {}\npx_answers_total{{grounded=\"false\"}} {}\n",
         grounded_.load(), ungrounded_.load());
+    single("px_embedded_texts_total", "counter", "Texts encoded for /v1/embeddings.",
+           gauges.embedded.texts);
+    single("px_embedded_batches_total", "counter", "Batches they were encoded in.",
+           gauges.embedded.batches);
+    single("px_embed_waiting_texts", "gauge", "Texts waiting to be encoded.",
+           gauges.embedded.waiting_texts);
     single("px_http_connections", "gauge", "Open connections.", gauges.server.connections);
     single("px_http_connections_accepted_total", "counter", "Connections accepted.",
            gauges.server.connections_accepted);

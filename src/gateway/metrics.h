@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "gateway/embed_queue.h"
 #include "http/server.h"
 
 namespace px::gateway {
@@ -36,6 +37,7 @@ class Metrics {
         int64_t release = 0, points = 0, documents = 0;
         double published_seconds = 0;
         http::ServerStats server;
+        EmbedQueue::Counts embedded;
     };
     std::string text(const Gauges& gauges) const;
 

@@ -32,6 +32,11 @@ class RequestFields {
                                       std::vector<std::string_view> known);
 
     bool has(std::string_view name) const;
+    /// As it was sent; null when absent.
+    const boost::json::value* find(std::string_view name) const;
+    /// "field 'x' must be wanted, not a number".
+    Error wrong_kind(std::string_view name, std::string_view wanted,
+                     const boost::json::value& found) const;
     /// Text of at most max_bytes.
     Result<std::optional<std::string>> text(std::string_view name, size_t max_bytes) const;
     /// Required, with something besides white space in it.
@@ -50,10 +55,6 @@ class RequestFields {
                                                 std::vector<std::string_view> known) const;
 
   private:
-    const boost::json::value* find(std::string_view name) const;
-    Error wrong_kind(std::string_view name, std::string_view wanted,
-                     const boost::json::value& found) const;
-
     boost::json::object object_;
     std::string place_;
 };

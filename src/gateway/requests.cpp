@@ -4,6 +4,7 @@
 
 #include <boost/json/array.hpp>
 #include <charconv>
+#include <limits>
 #include <utility>
 
 #include "base/utf8.h"
@@ -48,6 +49,53 @@ Result<index::Filter> read_filter(const RequestFields& fields) {
         return fail(ErrorCode::InvalidArgument, "field 'filters.from' is not before 'filters.to'");
     }
     return filter;
+}
+
+/// The texts of field 'input'.
+Result<std::vector<std::string>> read_inputs(const RequestFields& fields,
+                                             const GatewayOptions& options) {
+    const json::value* input = fields.find("input");
+    if (input == nullptr) {
+        return fail(ErrorCode::InvalidArgument, "field 'input' is missing",
+                    "Add \"input\" as a string or an array of strings");
+    }
+    const json::value* first = input;
+    size_t count = 1;
+    if (const json::array* items = input->if_array()) {
+        first = items->data();
+        count = items->size();
+        if (count == 0 || count > options.embed_inputs) {
+            return fail(ErrorCode::InvalidArgument,
+                        fmt::format("field 'input' has {} texts; 1 to {} are taken", count,
+                                    options.embed_inputs));
+        }
+    }
+    std::vector<std::string> texts;
+    texts.reserve(count);
+    for (size_t i = 0; i < count; ++i) {
+        const json::value& item = first[i];
+        const std::string name = input->is_array() ? fmt::format("input[{}]", i) : "input";
+        if (input->is_array() && (item.is_number() || item.is_array())) {
+            return fail(ErrorCode::InvalidArgument,
+                        fmt::format("field '{}' holds token numbers; only texts are taken", name),
+                        "Send the text itself: the model has a vocabulary of its own");
+        }
+        if (!item.is_string()) {
+            return fields.wrong_kind(
+                name, input->is_array() ? "a string" : "a string or an array of strings", item);
+        }
+        const json::string& text = item.get_string();
+        if (text.empty())
+            return fail(ErrorCode::InvalidArgument, fmt::format("field '{}' is empty", name));
+        if (text.size() > options.embed_input_bytes) {
+            return fail(ErrorCode::InvalidArgument,
+                        fmt::format("field '{}' has {} bytes; at most {} are taken", name,
+                                    text.size(), options.embed_input_bytes),
+                        "Cut it into passages; the model reads only the first part of a long text");
+        }
+        texts.emplace_back(text.data(), text.size());
+    }
+    return texts;
 }
 
 }  // namespace
@@ -126,6 +174,39 @@ Result<SqlInput> read_sql(std::string_view body, const GatewayOptions& options) 
     input.as_of = PX_TRY(as_of_field(fields));
     input.text_cells = PX_TRY(fields.choice("cells", {"json", "text"})) == "text";
     return input;
+}
+
+Result<EmbeddingsInput> read_embeddings(std::string_view body, const embed::Encoder& encoder,
+                                        const GatewayOptions& options) {
+    const auto fields = PX_TRY(
+        RequestFields::open(PX_TRY(parse_object(body)), "",
+                            {"input", "model", "encoding_format", "dimensions", "user", "kind"}));
+    EmbeddingsInput made;
+    made.texts = PX_TRY(read_inputs(fields, options));
+    const std::string& id = encoder.model_id();
+    const std::string name = id.substr(0, id.find('@'));
+    made.model = PX_TRY(fields.text("model", kShortText)).value_or(name);
+    if (made.model != name && made.model != id) {
+        return fail(ErrorCode::NotFound,
+                    fmt::format("the model '{}' is not served here",
+                                utf8_sanitize(made.model.substr(0, 60))),
+                    fmt::format("Ask for '{}', or leave the field out", name));
+    }
+    if (PX_TRY(fields.choice("encoding_format", {"float", "base64"})) == "base64")
+        made.encoding = EmbeddingsInput::Encoding::Base64;
+    if (PX_TRY(fields.choice("kind", {"passage", "query"})) == "query")
+        made.kind = embed::TextKind::Query;
+    const auto width = static_cast<int64_t>(encoder.width());
+    const auto dimensions =
+        PX_TRY(fields.integer("dimensions", 1, std::numeric_limits<int64_t>::max()));
+    if (dimensions && *dimensions != width) {
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("field 'dimensions' is {}; vectors of '{}' have {}", *dimensions,
+                                name, width),
+                    "Leave it out: they can't be shortened");
+    }
+    PX_TRY(fields.text("user", kShortText));
+    return made;
 }
 
 Result<answer::AsOf> read_as_of(const http::Request& request) {

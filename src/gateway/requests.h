@@ -10,6 +10,7 @@
 
 #include "answer/answer.h"
 #include "answer/release_reader.h"
+#include "embed/encoder.h"
 #include "gateway/gateway.h"
 #include "http/message.h"
 
@@ -41,6 +42,18 @@ struct SqlInput {
     bool text_cells = false;
 };
 Result<SqlInput> read_sql(std::string_view body, const GatewayOptions& options);
+
+/// A request for vectors, as OpenAI's clients write it.
+struct EmbeddingsInput {
+    std::vector<std::string> texts;
+    embed::TextKind kind = embed::TextKind::Passage;
+    std::string model;  ///< by the name it was asked for
+    enum class Encoding { Float, Base64 } encoding = Encoding::Float;
+};
+/// encoder: what a model name and dimensions must fit. Errors: InvalidArgument, naming the field;
+/// NotFound for another model.
+Result<EmbeddingsInput> read_embeddings(std::string_view body, const embed::Encoder& encoder,
+                                        const GatewayOptions& options);
 
 /// A day ("2026-11-23") or a moment ("2026-11-23T08:00:00Z"). Edge::Last stands for the end of a
 /// day that is meant whole.

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <bit>
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
 #include <charconv>
 #include <cmath>
+#include <cstdint>
 #include <iterator>
 #include <utility>
 
@@ -257,6 +259,54 @@ std::vector<Sentence> answer_sentences(std::string_view answer) {
     }
     finish(answer.size());
     return sentences;
+}
+
+namespace {
+
+/// RFC 4648, with padding.
+void put_base64(std::string_view bytes, std::string& out) {
+    static constexpr std::string_view kDigits =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for (size_t i = 0; i < bytes.size(); i += 3) {
+        uint32_t group = 0;
+        for (size_t j = 0; j < 3; ++j) {
+            group <<= 8;
+            if (i + j < bytes.size()) group |= static_cast<unsigned char>(bytes[i + j]);
+        }
+        for (size_t j = 0; j < 4; ++j)
+            out += i + j > bytes.size() ? '=' : kDigits[group >> (18 - 6 * j) & 63U];
+    }
+}
+
+}  // namespace
+
+std::string embeddings_json(const std::vector<float>& vectors, size_t width, VectorForm form,
+                            std::string_view model, int64_t token_count) {
+    static_assert(std::endian::native == std::endian::little);
+    std::string out = R"({"object":"list","data":[)";
+    out.reserve(vectors.size() * (form == VectorForm::Base64 ? 6 : 13) + 1024);
+    const auto into = std::back_inserter(out);
+    for (size_t first = 0; first < vectors.size(); first += width) {
+        fmt::format_to(into, R"({}{{"object":"embedding","index":{},"embedding":)",
+                       first == 0 ? "" : ",", first / width);
+        if (form == VectorForm::Base64) {
+            out += '"';
+            put_base64(
+                {reinterpret_cast<const char*>(vectors.data() + first), width * sizeof(float)},
+                out);
+            out += '"';
+        } else {
+            for (size_t d = 0; d < width; ++d)
+                fmt::format_to(into, "{}{}", d == 0 ? '[' : ',', vectors[first + d]);
+            out += ']';
+        }
+        out += '}';
+    }
+    fmt::format_to(
+        into, R"(],"model":{},"usage":{{"prompt_tokens":{},"total_tokens":{}}}}})",
+        write_json(boost::json::value(boost::json::string_view(model.data(), model.size()))),
+        token_count, token_count);
+    return out;
 }
 
 }  // namespace px::gateway

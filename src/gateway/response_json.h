@@ -38,6 +38,12 @@ boost::json::array passages_json(const std::vector<answer::Passage>& passages);
 enum class Cells { Json, Text };
 std::string query_result_json(const engine::QueryResult& result, int64_t release, Cells cells);
 
+/// {"object","data","model","usage"} of vectors [count, width], as OpenAI's clients read it. base64
+/// holds the floats little-endian.
+enum class VectorForm { Numbers, Base64 };
+std::string embeddings_json(const std::vector<float>& vectors, size_t width, VectorForm form,
+                            std::string_view model, int64_t token_count);
+
 /// Cuts an answer after each run of [n] marks: its sentences, each with the numbers it cites.
 struct Sentence {
     std::string text;

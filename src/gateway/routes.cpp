@@ -98,9 +98,11 @@ http::Response json_response(std::string json) {
 }
 
 Routes::Routes(const GatewayServices& services, const GatewayOptions& options)
-    : services_(services), options_(options) {
-    for (auto group :
-         {search_routes(), citation_routes(), lake_routes(), probe_routes(), page_routes()}) {
+    : services_(services),
+      options_(options),
+      embed_queue_(std::make_unique<EmbedQueue>(services.encoder, options.embed_queue)) {
+    for (auto group : {search_routes(), embeddings_routes(), citation_routes(), lake_routes(),
+                       probe_routes(), page_routes()}) {
         std::ranges::move(group, std::back_inserter(routes_));
     }
     std::vector<Metrics::RouteName> names{{"", "(none)"}};
@@ -258,6 +260,7 @@ http::Response Routes::metrics_response() const {
     gauges.version = services_.version;
     gauges.pipeline = services_.pipeline;
     if (stats_) gauges.server = stats_();
+    gauges.embedded = embed_queue_->counts();
     // No release, or one that can't be opened, is no reason to tell nothing.
     if (const auto view = services_.releases.open({})) {
         gauges.release = (*view)->release.id.value;

@@ -66,6 +66,7 @@ class Routes {
 
   private:
     std::vector<Route> search_routes() const;
+    std::vector<Route> embeddings_routes() const;
     std::vector<Route> lake_routes() const;
     std::vector<Route> citation_routes() const;
     std::vector<Route> probe_routes() const;
@@ -84,6 +85,7 @@ class Routes {
     std::vector<Route> routes_;
     http::Router router_;
     std::unique_ptr<Metrics> metrics_;
+    std::unique_ptr<EmbedQueue> embed_queue_;
     std::function<http::ServerStats()> stats_;
     std::string openapi_, docs_page_;
     uint32_t id_prefix_ = 0;
