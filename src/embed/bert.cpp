@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <string>
 
 #include <fmt/format.h>
@@ -37,32 +38,17 @@ void each_packed(const float* weight, size_t k, size_t n, size_t panel, const Pu
     }
 }
 
-void pack_int8(PackedLinear& packed, const float* weight, size_t panel) {
-    const size_t padded_n = round_up(packed.n, panel);
-    packed.padded_k = round_up(packed.k, 4);
-    packed.int8 = AlignedBuffer<int8_t>(padded_n * packed.padded_k);
-    packed.scale = AlignedBuffer<float>(padded_n);
-    packed.offset = AlignedBuffer<int32_t>(padded_n);
-    std::memset(packed.int8.data(), 0, packed.int8.size());
-    for (size_t column = 0; column < padded_n; ++column) {
-        packed.scale[column] = 0;
-        packed.offset[column] = 0;
-        if (column >= packed.n) continue;
-        const float* row = weight + column * packed.k;
-        float largest = 0;
-        for (size_t at = 0; at < packed.k; ++at) largest = std::max(largest, std::fabs(row[at]));
-        packed.scale[column] = largest / 127.0F;
-        const float inverse = largest > 0 ? 127.0F / largest : 0.0F;
-        const size_t first = column / panel * panel;
-        int32_t sum = 0;
-        for (size_t at = 0; at < packed.k; ++at) {
-            const auto value = static_cast<int8_t>(std::lrint(row[at] * inverse));
-            packed.int8[first * packed.padded_k + (at / 4 * panel + column - first) * 4 + at % 4] =
-                value;
-            sum += value;
-        }
-        packed.offset[column] = 128 * sum;
-    }
+/// The largest whole number in the weights of Int16: 11 bits and a sign are no coarser than bf16.
+constexpr float kWeightLimit16 = 2047.0F;
+
+/// Calls put(k, value) for each weight of one column, as whole numbers of up to limit.
+template <class Put>
+float quantize_column(const float* row, size_t k, float limit, const Put& put) {
+    float largest = 0;
+    for (size_t at = 0; at < k; ++at) largest = std::max(largest, std::fabs(row[at]));
+    const float inverse = largest > 0 ? limit / largest : 0.0F;
+    for (size_t at = 0; at < k; ++at) put(at, static_cast<int32_t>(std::lrint(row[at] * inverse)));
+    return largest / limit;
 }
 
 Result<std::vector<float>> read_tensor(const Safetensors& weights, const std::string& name,
@@ -73,89 +59,226 @@ Result<std::vector<float>> read_tensor(const Safetensors& weights, const std::st
     return values;
 }
 
+double thread_seconds() {
+    timespec now{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+/// Adds up the time of a part of a pass where somebody wants to know it.
+template <class Body>
+void timed(const Workspace& workspace, Profile::Part part, const Body& body) {
+    if (workspace.profile == nullptr) return body();
+    const double start = thread_seconds();
+    body();
+    workspace.profile->seconds[part] += thread_seconds() - start;
+}
+
+/// Hands out parts of one stretch of memory, each at a multiple of 64.
+class Carver {
+  public:
+    explicit Carver(std::byte* memory) : memory_(memory) {}
+    template <class T>
+    T* take(size_t count) {
+        T* const part = memory_ == nullptr ? nullptr : reinterpret_cast<T*>(memory_ + used_);
+        used_ += round_up(count * sizeof(T), 64);
+        return part;
+    }
+    void linear(PackedLinear& layer) {
+        used_ += layer.bind(memory_ == nullptr ? nullptr : memory_ + used_);
+    }
+    size_t used() const { return used_; }
+
+  private:
+    std::byte* memory_;
+    size_t used_ = 0;
+};
+
 }  // namespace
 
-PackedLinear pack_linear(const float* weight, const float* bias, size_t k, size_t n,
-                         const Kernels& kernels, Precision precision) {
-    PackedLinear packed;
-    packed.k = packed.padded_k = k;
-    packed.n = n;
-    const size_t panel = precision == Precision::Int8 ? kernels.panel_int8 : kernels.panel;
-    const size_t padded_n = round_up(n, panel);
-    packed.bias = AlignedBuffer<float>(padded_n);
-    for (size_t i = 0; i < padded_n; ++i) packed.bias[i] = i < n ? bias[i] : 0.0F;
+Coding coding_of(Precision precision, const Kernels& kernels) {
     switch (precision) {
-        case Precision::Fp32: {
-            packed.f32 = AlignedBuffer<float>(padded_n * k);
-            if (padded_n != n) std::memset(packed.f32.data(), 0, padded_n * k * sizeof(float));
-            float* out = packed.f32.data();
-            each_packed(weight, k, n, panel, [out](size_t at, float value) { out[at] = value; });
-            break;
-        }
-        case Precision::Bf16: {
-            packed.bf16 = AlignedBuffer<uint16_t>(padded_n * k);
-            if (padded_n != n) std::memset(packed.bf16.data(), 0, padded_n * k * sizeof(uint16_t));
-            uint16_t* out = packed.bf16.data();
-            each_packed(weight, k, n, panel,
-                        [out](size_t at, float value) { out[at] = to_bf16(value); });
-            break;
-        }
+        case Precision::Fp32:
+            return Coding::F32;
+        case Precision::Bf16:
+            return kernels.coding_16;
         case Precision::Int8:
-            pack_int8(packed, weight, panel);
             break;
     }
-    return packed;
+    return Coding::Int8;
+}
+
+size_t PackedLinear::bind(std::byte* memory) {
+    Carver carver(memory);
+    const size_t columns = padded_n();
+    weights = carver.take<std::byte>(columns * words() * (coding == Coding::WideBf16 ? 2 : 4));
+    bias = carver.take<float>(columns);
+    if (is_scaled(coding)) {
+        scale = carver.take<float>(columns);
+        limit = carver.take<float>(1);
+    }
+    if (coding == Coding::Int8) offset = carver.take<int32_t>(columns);
+    return carver.used();
+}
+
+void PackedLinear::pack(const float* weight, const float* bias_values) {
+    std::copy_n(bias_values, n, bias);
+    const size_t parts = values_per_word(coding);
+    // Where value `at` of a column is among values of the same width.
+    const auto place = [&](size_t column, size_t at) {
+        const size_t first = column / panel * panel;
+        return first * words() * parts + (at / parts * panel + column - first) * parts + at % parts;
+    };
+    auto* const singles = reinterpret_cast<float*>(weights);
+    auto* const halves = reinterpret_cast<uint16_t*>(weights);
+    auto* const bytes = reinterpret_cast<int8_t*>(weights);
+    switch (coding) {
+        case Coding::F32:
+            each_packed(weight, k, n, panel, [&](size_t at, float value) { singles[at] = value; });
+            return;
+        case Coding::WideBf16:
+            each_packed(weight, k, n, panel,
+                        [&](size_t at, float value) { halves[at] = to_bf16(value); });
+            return;
+        case Coding::Bf16:
+            for (size_t column = 0; column < n; ++column) {
+                for (size_t at = 0; at < k; ++at)
+                    halves[place(column, at)] = to_bf16(weight[column * k + at]);
+            }
+            return;
+        case Coding::Int16: {
+            // Rows may be as large as no sum of products with them leaves 32 bits.
+            int64_t largest = 1;
+            for (size_t column = 0; column < n; ++column) {
+                int64_t sum = 0;
+                scale[column] = quantize_column(
+                    weight + column * k, k, kWeightLimit16, [&](size_t at, int32_t value) {
+                        halves[place(column, at)] = static_cast<uint16_t>(value);
+                        sum += std::abs(value);
+                    });
+                largest = std::max(largest, sum);
+            }
+            *limit = static_cast<float>(std::min<int64_t>(32767, 0x7FFFFFFF / largest));
+            return;
+        }
+        case Coding::Int8:
+            *limit = 127.0F;
+            for (size_t column = 0; column < n; ++column) {
+                int32_t sum = 0;
+                scale[column] =
+                    quantize_column(weight + column * k, k, 127.0F, [&](size_t at, int32_t value) {
+                        bytes[place(column, at)] = static_cast<int8_t>(value);
+                        sum += value;
+                    });
+                offset[column] = 128 * sum;
+            }
+            return;
+    }
+}
+
+Result<Bert> Bert::make(const ModelConfig& config, const Safetensors& weights,
+                        const Kernels& kernels, Precision precision) {
+    Bert bert;
+    bert.config_ = config;
+    bert.kernels_ = &kernels;
+    bert.coding_ = coding_of(precision, kernels);
+    bert.attention_ = precision == Precision::Fp32 ? Coding::F32 : kernels.attention;
+    // Some files keep the name of the model around the encoder in front.
+    if (weights.has("bert.embeddings.word_embeddings.weight")) bert.prefix_ = "bert.";
+    const size_t h = config.hidden_width;
+    const size_t f = config.inner_width;
+    bert.words_ = PX_TRY(weights.get(bert.prefix_ + "embeddings.word_embeddings.weight",
+                                     {config.vocabulary_size, h}));
+    bert.layers_.resize(config.layers);
+    for (Layer& layer : bert.layers_) {
+        layer.qkv = PackedLinear(h, 3 * h, kernels, bert.coding_);
+        layer.attention_out = PackedLinear(h, h, kernels, bert.coding_);
+        layer.inner = PackedLinear(h, f, kernels, bert.coding_);
+        layer.outer = PackedLinear(f, h, kernels, bert.coding_);
+    }
+    return bert;
+}
+
+size_t Bert::bind(std::byte* memory) {
+    const size_t h = config_.hidden_width;
+    Carver carver(memory);
+    const auto norm = [&] { return Norm{carver.take<float>(h), carver.take<float>(h)}; };
+    positions_ = carver.take<float>(config_.positions * h);
+    embedding_norm_ = norm();
+    for (Layer& layer : layers_) {
+        carver.linear(layer.qkv);
+        carver.linear(layer.attention_out);
+        layer.attention_norm = norm();
+        carver.linear(layer.inner);
+        carver.linear(layer.outer);
+        layer.outer_norm = norm();
+    }
+    return carver.used();
 }
 
 Result<Bert> Bert::load(const ModelConfig& config, const Safetensors& weights,
                         const Kernels& kernels, Precision precision, size_t thread_count) {
-    Bert bert;
-    bert.config_ = config;
-    bert.kernels_ = &kernels;
-    bert.precision_ = precision;
-    const size_t h = config.hidden_width;
-    const size_t f = config.inner_width;
-    // Some files keep the name of the model around the encoder in front.
-    const std::string prefix = weights.has("bert.embeddings.word_embeddings.weight") ? "bert." : "";
+    Bert bert = PX_TRY(make(config, weights, kernels, precision));
+    bert.memory_ = PX_TRY(MappedFile::zeros(bert.bind(nullptr)));
+    bert.bind(bert.memory_.data());
+    PX_TRY(bert.pack(weights, thread_count));
+    return bert;
+}
 
-    const auto norm = [&](const std::string& name) -> Result<Norm> {
-        Norm made;
-        made.weight = PX_TRY(read_tensor(weights, name + ".weight", {h}));
-        made.bias = PX_TRY(read_tensor(weights, name + ".bias", {h}));
-        return made;
+Result<Bert> Bert::open(const ModelConfig& config, const Safetensors& weights,
+                        const Kernels& kernels, Precision precision, MappedFile memory,
+                        size_t memory_offset) {
+    Bert bert = PX_TRY(make(config, weights, kernels, precision));
+    const size_t needed = bert.bind(nullptr);
+    if (memory_offset % 64 != 0 || memory.bytes().size() != memory_offset + needed) {
+        return fail(ErrorCode::Corrupt,
+                    fmt::format("{} bytes at {} are no packed model of {} bytes",
+                                memory.bytes().size(), memory_offset, needed),
+                    "Remove the packed file: it is made anew");
+    }
+    bert.memory_ = std::move(memory);
+    bert.memory_offset_ = memory_offset;
+    bert.bind(bert.memory_.data() + memory_offset);
+    return bert;
+}
+
+Result<void> Bert::pack(const Safetensors& weights, size_t thread_count) {
+    const size_t h = config_.hidden_width;
+    const auto copy = [&](const std::string& name, const std::vector<size_t>& shape,
+                          float* out) -> Result<void> {
+        const TensorView view = PX_TRY(weights.get(prefix_ + name, shape));
+        view.read(0, view.element_count(), out);
+        return {};
     };
-    bert.words_ = PX_TRY(
-        weights.get(prefix + "embeddings.word_embeddings.weight", {config.vocabulary_size, h}));
-    bert.positions_ = PX_TRY(read_tensor(weights, prefix + "embeddings.position_embeddings.weight",
-                                         {config.positions, h}));
+    const auto read_norm = [&](const std::string& name, const Norm& norm) -> Result<void> {
+        PX_TRY(copy(name + ".weight", {h}, norm.weight));
+        return copy(name + ".bias", {h}, norm.bias);
+    };
+    PX_TRY(copy("embeddings.position_embeddings.weight", {config_.positions, h}, positions_));
     const std::vector<float> types = PX_TRY(read_tensor(
-        weights, prefix + "embeddings.token_type_embeddings.weight", {config.types, h}));
-    for (size_t i = 0; i < bert.positions_.size(); ++i) bert.positions_[i] += types[i % h];
-    bert.embedding_norm_ = PX_TRY(norm(prefix + "embeddings.LayerNorm"));
+        weights, prefix_ + "embeddings.token_type_embeddings.weight", {config_.types, h}));
+    for (size_t i = 0; i < config_.positions * h; ++i) positions_[i] += types[i % h];
+    PX_TRY(read_norm("embeddings.LayerNorm", embedding_norm_));
 
-    bert.layers_.resize(config.layers);
     constexpr size_t kParts = 4;
-    const auto load_part = [&](size_t item) -> Result<void> {
-        Layer& layer = bert.layers_[item / kParts];
-        const std::string name = fmt::format("{}encoder.layer.{}.", prefix, item / kParts);
-        // The weights [n, k] in place when the file has them as aligned f32, else a copy.
-        const auto matrix = [&](const std::string& tensor, size_t n, size_t k,
-                                std::vector<float>& copy) -> Result<const float*> {
-            const TensorView view = PX_TRY(weights.get(tensor, {n, k}));
+    const auto pack_part = [&](size_t item) -> Result<void> {
+        Layer& layer = layers_[item / kParts];
+        const std::string name = fmt::format("encoder.layer.{}.", item / kParts);
+        const auto one = [&](const std::string& tensor, PackedLinear& packed) -> Result<void> {
+            const TensorView view =
+                PX_TRY(weights.get(prefix_ + tensor + ".weight", {packed.n, packed.k}));
+            const std::vector<float> bias =
+                PX_TRY(read_tensor(weights, prefix_ + tensor + ".bias", {packed.n}));
+            // The weights in place when the file has them as aligned f32, else a copy.
             if (view.type == DataType::F32 &&
                 reinterpret_cast<uintptr_t>(view.bytes.data()) % alignof(float) == 0) {
-                return reinterpret_cast<const float*>(view.bytes.data());
+                packed.pack(reinterpret_cast<const float*>(view.bytes.data()), bias.data());
+                return {};
             }
-            copy.resize(n * k);
-            view.read(0, n * k, copy.data());
-            return static_cast<const float*>(copy.data());
-        };
-        const auto one = [&](const std::string& tensor, size_t n,
-                             size_t k) -> Result<PackedLinear> {
-            std::vector<float> copy;
-            const float* weight = PX_TRY(matrix(tensor + ".weight", n, k, copy));
-            const std::vector<float> bias = PX_TRY(read_tensor(weights, tensor + ".bias", {n}));
-            return pack_linear(weight, bias.data(), k, n, kernels, precision);
+            std::vector<float> values(view.element_count());
+            view.read(0, values.size(), values.data());
+            packed.pack(values.data(), bias.data());
+            return {};
         };
         switch (item % kParts) {
             case 0: {
@@ -164,121 +287,152 @@ Result<Bert> Bert::load(const ModelConfig& config, const Safetensors& weights,
                 size_t part = 0;
                 for (const char* which : {"query", "key", "value"}) {
                     const std::string tensor = fmt::format("{}attention.self.{}", name, which);
-                    PX_TRY(weights.get(tensor + ".weight", {h, h}))
-                        .read(0, h * h, weight.data() + part * h * h);
-                    PX_TRY(weights.get(tensor + ".bias", {h})).read(0, h, bias.data() + part * h);
+                    PX_TRY(copy(tensor + ".weight", {h, h}, weight.data() + part * h * h));
+                    PX_TRY(copy(tensor + ".bias", {h}, bias.data() + part * h));
                     ++part;
                 }
-                layer.qkv = pack_linear(weight.data(), bias.data(), h, 3 * h, kernels, precision);
-                break;
+                layer.qkv.pack(weight.data(), bias.data());
+                return {};
             }
             case 1:
-                layer.attention_out = PX_TRY(one(name + "attention.output.dense", h, h));
-                layer.attention_norm = PX_TRY(norm(name + "attention.output.LayerNorm"));
-                layer.outer_norm = PX_TRY(norm(name + "output.LayerNorm"));
-                break;
+                PX_TRY(read_norm(name + "attention.output.LayerNorm", layer.attention_norm));
+                PX_TRY(read_norm(name + "output.LayerNorm", layer.outer_norm));
+                return one(name + "attention.output.dense", layer.attention_out);
             case 2:
-                layer.inner = PX_TRY(one(name + "intermediate.dense", f, h));
-                break;
+                return one(name + "intermediate.dense", layer.inner);
             default:
-                layer.outer = PX_TRY(one(name + "output.dense", h, f));
-                break;
+                return one(name + "output.dense", layer.outer);
         }
-        return {};
     };
-    PX_TRY(parallel_for(config.layers * kParts, thread_count, Deadline::never(), load_part));
-    return bert;
+    return parallel_for(config_.layers * kParts, thread_count, Deadline::never(), pack_part);
 }
 
 void Bert::prepare(Workspace& workspace, size_t tokens) const {
     if (workspace.tokens >= tokens) return;
     const size_t h = config_.hidden_width;
-    const size_t widest = round_up(std::max(h, config_.inner_width), 4);
+    const size_t f = config_.inner_width;
+    const size_t block = std::min(kRowBlock, tokens);
     workspace.tokens = tokens;
     workspace.states = AlignedBuffer<float>(tokens * h);
     workspace.qkv = AlignedBuffer<float>(tokens * 3 * h);
     workspace.context = AlignedBuffer<float>(tokens * h);
-    workspace.inner = AlignedBuffer<float>(kRowBlock * (config_.inner_width + h));
+    workspace.inner = AlignedBuffer<float>(block * f);
+    workspace.outer = AlignedBuffer<float>(block * h);
     workspace.scratch =
         AlignedBuffer<float>(attention_scratch_floats(config_.tokens_max, config_.head_width()));
-    if (precision_ == Precision::Int8) {
-        workspace.bytes = AlignedBuffer<uint8_t>(kRowBlock * widest);
-        workspace.row_scale = AlignedBuffer<float>(kRowBlock);
+    if (is_encoded(coding_)) {
+        const size_t parts = values_per_word(coding_);
+        workspace.coded_states = AlignedBuffer<float>(tokens * (round_up(h, parts) / parts));
+        workspace.coded = AlignedBuffer<float>(block * (round_up(std::max(h, f), parts) / parts));
+        workspace.state_scale = AlignedBuffer<float>(tokens);
+        workspace.coded_scale = AlignedBuffer<float>(block);
     }
+}
+
+void Bert::encode(const PackedLinear& layer, const float* in, size_t rows, float* out,
+                  float* scale) const {
+    kernels_->encode(
+        {in, rows, layer.k, coding_, layer.limit == nullptr ? 0.0F : *layer.limit, out, scale});
+}
+
+void Bert::product(const PackedLinear& layer, const float* in, const float* scale, size_t rows,
+                   float* out, Activation activation) const {
+    kernels_->product({layer.coding, in, scale, rows, layer.words(), layer.weights, layer.scale,
+                       layer.offset, layer.bias, layer.n, out, activation});
+}
+
+void Bert::norm(const Norm& norm, float* x, const float* residual, size_t rows,
+                const PackedLinear& next, float* out, float* scale) const {
+    kernels_->layer_norm({x, residual, rows, config_.hidden_width, norm.weight, norm.bias,
+                          config_.epsilon, coding_, next.limit == nullptr ? 0.0F : *next.limit,
+                          is_encoded(coding_) ? out : nullptr, scale});
 }
 
 void Bert::embed(std::span<const int32_t> ids, std::span<const size_t> offsets,
-                 float* states) const {
+                 Workspace& workspace) const {
     const size_t h = config_.hidden_width;
     for (size_t text = 0; text + 1 < offsets.size(); ++text) {
         for (size_t at = offsets[text]; at < offsets[text + 1]; ++at) {
-            float* row = states + at * h;
+            float* row = workspace.states.data() + at * h;
             words_.read(static_cast<size_t>(ids[at]) * h, h, row);
-            const float* position = positions_.data() + (at - offsets[text]) * h;
+            const float* position = positions_ + (at - offsets[text]) * h;
             for (size_t i = 0; i < h; ++i) row[i] += position[i];
         }
     }
-    kernels_->layer_norm(states, nullptr, ids.size(), h, embedding_norm_.weight.data(),
-                         embedding_norm_.bias.data(), config_.epsilon);
-}
-
-void Bert::linear(const PackedLinear& layer, const float* in, size_t rows, float* out,
-                  Activation activation, Workspace& workspace) const {
-    if (precision_ == Precision::Int8) {
-        kernels_->quantize(in, rows, layer.k, layer.padded_k, workspace.bytes.data(),
-                           workspace.row_scale.data());
-        kernels_->gemm_int8({workspace.bytes.data(), workspace.row_scale.data(), rows,
-                             layer.int8.data(), layer.scale.data(), layer.offset.data(),
-                             layer.bias.data(), layer.padded_k, layer.n, out, layer.n, activation});
-        return;
-    }
-    kernels_->gemm({in, layer.k, rows, layer.f32.data(), layer.bf16.data(), layer.bias.data(),
-                    layer.k, layer.n, out, layer.n, activation});
+    norm(embedding_norm_, workspace.states.data(), nullptr, ids.size(), layers_.front().qkv,
+         workspace.coded_states.data(), workspace.state_scale.data());
 }
 
 void Bert::forward(std::span<const int32_t> ids, std::span<const size_t> offsets,
                    Workspace& workspace, float* out) const {
     const size_t h = config_.hidden_width;
     const size_t tokens = ids.size();
+    const bool coded = is_encoded(coding_);
     prepare(workspace, tokens);
     float* const states = workspace.states.data();
+    float* const coded_states = workspace.coded_states.data();
+    float* const state_scale = workspace.state_scale.data();
     float* const qkv = workspace.qkv.data();
     float* const context = workspace.context.data();
     float* const inner = workspace.inner.data();
-    float* const outer = inner + kRowBlock * config_.inner_width;
-    embed(ids, offsets, states);
-    for (const Layer& layer : layers_) {
-        for (size_t row = 0; row < tokens; row += kRowBlock) {
-            linear(layer.qkv, states + row * h, std::min(kRowBlock, tokens - row),
-                   qkv + row * 3 * h, Activation::None, workspace);
-        }
-        for (size_t text = 0; text + 1 < offsets.size(); ++text) {
-            kernels_->attention({qkv + offsets[text] * 3 * h, offsets[text + 1] - offsets[text],
-                                 config_.heads, config_.head_width(), context + offsets[text] * h,
-                                 workspace.scratch.data()});
-        }
+    float* const outer = workspace.outer.data();
+    float* const code = workspace.coded.data();
+    float* const code_scale = workspace.coded_scale.data();
+    timed(workspace, Profile::Embed, [&] { embed(ids, offsets, workspace); });
+    for (size_t index = 0; index < layers_.size(); ++index) {
+        const Layer& layer = layers_[index];
+        const PackedLinear& next = layers_[std::min(index + 1, layers_.size() - 1)].qkv;
+        // in → out through a layer, rows encoded on the way unless they are already.
+        const auto encoded = [&](const PackedLinear& linear, const float* in, size_t rows) {
+            if (!coded) return in;
+            timed(workspace, Profile::Encode, [&] { encode(linear, in, rows, code, code_scale); });
+            return static_cast<const float*>(code);
+        };
+        timed(workspace, Profile::QkvProduct, [&] {
+            product(layer.qkv, coded ? coded_states : states, state_scale, tokens, qkv,
+                    Activation::None);
+        });
+        timed(workspace, Profile::Attention, [&] {
+            for (size_t text = 0; text + 1 < offsets.size(); ++text) {
+                kernels_->attend({qkv + offsets[text] * 3 * h, offsets[text + 1] - offsets[text],
+                                  config_.heads, config_.head_width(), attention_,
+                                  context + offsets[text] * h, workspace.scratch.data()});
+            }
+        });
         for (size_t row = 0; row < tokens; row += kRowBlock) {
             const size_t rows = std::min(kRowBlock, tokens - row);
             float* const state = states + row * h;
-            linear(layer.attention_out, context + row * h, rows, outer, Activation::None,
-                   workspace);
-            kernels_->layer_norm(state, outer, rows, h, layer.attention_norm.weight.data(),
-                                 layer.attention_norm.bias.data(), config_.epsilon);
-            linear(layer.inner, state, rows, inner, Activation::Gelu, workspace);
-            linear(layer.outer, inner, rows, outer, Activation::None, workspace);
-            kernels_->layer_norm(state, outer, rows, h, layer.outer_norm.weight.data(),
-                                 layer.outer_norm.bias.data(), config_.epsilon);
+            const float* in = encoded(layer.attention_out, context + row * h, rows);
+            timed(workspace, Profile::OutProduct, [&] {
+                product(layer.attention_out, in, code_scale, rows, outer, Activation::None);
+            });
+            timed(workspace, Profile::Norm, [&] {
+                norm(layer.attention_norm, state, outer, rows, layer.inner, code, code_scale);
+            });
+            timed(workspace, Profile::InnerProduct, [&] {
+                product(layer.inner, coded ? code : state, code_scale, rows, inner,
+                        Activation::Gelu);
+            });
+            in = encoded(layer.outer, inner, rows);
+            timed(workspace, Profile::OuterProduct,
+                  [&] { product(layer.outer, in, code_scale, rows, outer, Activation::None); });
+            timed(workspace, Profile::Norm, [&] {
+                norm(layer.outer_norm, state, outer, rows, next,
+                     coded_states + row * layer.qkv.words(), state_scale + row);
+            });
         }
     }
-    for (size_t text = 0; text + 1 < offsets.size(); ++text) {
-        const float* first = states + offsets[text] * h;
-        if (config_.pooling == Pooling::Mean) {
-            kernels_->mean_pool(first, offsets[text + 1] - offsets[text], h, out + text * h);
-        } else {
-            std::memcpy(out + text * h, first, h * sizeof(float));
-            kernels_->normalize(out + text * h, h);
+    timed(workspace, Profile::Pool, [&] {
+        for (size_t text = 0; text + 1 < offsets.size(); ++text) {
+            const float* first = states + offsets[text] * h;
+            if (config_.pooling == Pooling::Mean) {
+                kernels_->mean_pool(first, offsets[text + 1] - offsets[text], h, out + text * h);
+            } else {
+                std::memcpy(out + text * h, first, h * sizeof(float));
+                kernels_->normalize(out + text * h, h);
+            }
         }
-    }
+    });
 }
 
 }  // namespace px::embed

@@ -3,10 +3,14 @@
 // may run on any thread with a Workspace of its own.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -41,36 +45,79 @@ class AlignedBuffer {
     size_t size_ = 0;
 };
 
-/// One linear layer, its weights in the panels the kernels want (kernels.h).
+/// One linear layer, its weights in the panels the kernels want (kernels.h). The memory is
+/// another's.
 struct PackedLinear {
     size_t k = 0;
     size_t n = 0;
-    size_t padded_k = 0;  ///< int8: k rounded up to 4; else k
-    AlignedBuffer<float> f32;
-    AlignedBuffer<uint16_t> bf16;
-    AlignedBuffer<int8_t> int8;
-    AlignedBuffer<float> scale;
-    AlignedBuffer<int32_t> offset;
-    AlignedBuffer<float> bias;
+    size_t panel = 0;
+    Coding coding = Coding::F32;
+    std::byte* weights = nullptr;  ///< [padded n / panel][words][panel], WideBf16: 2 bytes each
+    float* bias = nullptr;         ///< [padded n]
+    float* scale = nullptr;        ///< [padded n]; Int16 and Int8
+    int32_t* offset = nullptr;     ///< [padded n]; Int8
+    float* limit = nullptr;        ///< the rows' largest magnitude; Int16 and Int8
+
+    PackedLinear() = default;
+    PackedLinear(size_t k_of, size_t n_of, const Kernels& kernels, Coding coding_of)
+        : k(k_of),
+          n(n_of),
+          panel(coding_of == Coding::Int8 ? kernels.panel_int8 : kernels.panel),
+          coding(coding_of) {}
+    size_t padded_n() const { return (n + panel - 1) / panel * panel; }
+    size_t words() const {
+        const size_t parts = values_per_word(coding);
+        return (k + parts - 1) / parts;
+    }
+    /// Lets the pointers point into memory; null: only counts. Returns the bytes used, a multiple
+    /// of 64.
+    size_t bind(std::byte* memory);
+    /// Fills the bound memory, all zeros before, from weight [n, k] (row-major, one row for each
+    /// output) and bias [n].
+    void pack(const float* weight, const float* bias_values);
 };
 
-/// Packs weight [n, k] (row-major, one row for each output) and bias [n] for kernels and precision.
-PackedLinear pack_linear(const float* weight, const float* bias, size_t k, size_t n,
-                         const Kernels& kernels, Precision precision);
+/// How kernels compute a precision.
+Coding coding_of(Precision precision, const Kernels& kernels);
+
+/// Seconds in the parts of forward(), for measurements.
+struct Profile {
+    enum Part : size_t {
+        Embed,
+        QkvProduct,
+        Attention,
+        OutProduct,
+        InnerProduct,
+        OuterProduct,
+        Encode,
+        Norm,
+        Pool,
+        kParts
+    };
+    std::array<double, kParts> seconds{};
+};
 
 /// Scratch memory of one forward pass; kept and grown between passes.
 struct Workspace {
     size_t tokens = 0;
-    AlignedBuffer<float> states, qkv, context, inner, scratch, row_scale;
-    AlignedBuffer<uint8_t> bytes;
+    AlignedBuffer<float> states, coded_states, qkv, context, inner, outer, coded, scratch;
+    AlignedBuffer<float> state_scale, coded_scale;
+    Profile* profile = nullptr;
 };
 
 class Bert {
   public:
-    /// weights must outlive the model (its embedding tables are read in place). Packs on up to
-    /// thread_count threads. Errors: Corrupt, InvalidArgument (see Safetensors::get).
+    /// Packs weights for kernels and precision on up to thread_count threads. weights must outlive
+    /// the model (its table of words is read in place). Errors: Corrupt, InvalidArgument (see
+    /// Safetensors::get).
     static Result<Bert> load(const ModelConfig& config, const Safetensors& weights,
                              const Kernels& kernels, Precision precision, size_t thread_count);
+
+    /// The same from memory() of a model loaded with the same arguments. Errors: Corrupt (another
+    /// size), and those of load for the table of words.
+    static Result<Bert> open(const ModelConfig& config, const Safetensors& weights,
+                             const Kernels& kernels, Precision precision, MappedFile memory,
+                             size_t memory_offset);
 
     /// ids: the texts' tokens one after another, each id below vocabulary_size; offsets: [texts +
     /// 1]; no text is empty or longer than tokens_max. out: [texts, hidden_width].
@@ -78,26 +125,42 @@ class Bert {
                  Workspace& workspace, float* out) const;
 
     const ModelConfig& config() const { return config_; }
+    /// All that was packed: what open() takes.
+    std::string_view memory() const { return memory_.bytes().substr(memory_offset_); }
 
   private:
     struct Norm {
-        std::vector<float> weight, bias;
+        float* weight = nullptr;
+        float* bias = nullptr;
     };
     struct Layer {
         PackedLinear qkv, attention_out, inner, outer;
         Norm attention_norm, outer_norm;
     };
 
-    void embed(std::span<const int32_t> ids, std::span<const size_t> offsets, float* states) const;
-    void linear(const PackedLinear& layer, const float* in, size_t rows, float* out,
-                Activation activation, Workspace& workspace) const;
+    static Result<Bert> make(const ModelConfig& config, const Safetensors& weights,
+                             const Kernels& kernels, Precision precision);
+    size_t bind(std::byte* memory);
+    Result<void> pack(const Safetensors& weights, size_t thread_count);
+    void embed(std::span<const int32_t> ids, std::span<const size_t> offsets,
+               Workspace& workspace) const;
+    void product(const PackedLinear& layer, const float* in, const float* scale, size_t rows,
+                 float* out, Activation activation) const;
+    void encode(const PackedLinear& layer, const float* in, size_t rows, float* out,
+                float* scale) const;
+    void norm(const Norm& norm, float* x, const float* residual, size_t rows,
+              const PackedLinear& next, float* out, float* scale) const;
     void prepare(Workspace& workspace, size_t tokens) const;
 
     ModelConfig config_;
     const Kernels* kernels_ = nullptr;
-    Precision precision_ = Precision::Fp32;
+    Coding coding_ = Coding::F32;
+    Coding attention_ = Coding::F32;
+    std::string prefix_;  ///< of the tensors' names
     TensorView words_;
-    std::vector<float> positions_;  ///< [positions, H], the row of token type 0 added
+    MappedFile memory_;
+    size_t memory_offset_ = 0;
+    float* positions_ = nullptr;  ///< [positions, H], the row of token type 0 added
     Norm embedding_norm_;
     std::vector<Layer> layers_;
 };

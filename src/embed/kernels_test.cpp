@@ -1,18 +1,25 @@
 // Every table this processor runs against the scalar reference, on seeded random shapes.
-// Tolerances: 2e-6 relative to the size of a sum's terms for products, 4e-7 · max(1, |x|) for GELU,
-// 1e-5 for softmax and norms. Int8 sums are exact.
+// Tolerances: 2e-6 relative to the size of a sum's terms for products, 4e-7 · max(1, |x|) for GELU
+// of f32 and 6e-5 · max(1, |x|) for GELU of narrower codings, 1e-5 for softmax and norms. Sums of
+// whole numbers and encoded rows are exact.
 #include <gtest/gtest.h>
 
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <random>
 #include <string>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "embed/bert.h"
 #include "embed/kernels/select.h"
 
 namespace px::embed {
+#if defined(PX_X86_KERNELS)
+extern const Kernels kAvx512Bf16EmulatedKernels;
+#endif
 namespace {
 
 std::vector<float> random_floats(std::mt19937& random, size_t count, float size) {
@@ -22,25 +29,57 @@ std::vector<float> random_floats(std::mt19937& random, size_t count, float size)
     return values;
 }
 
+/// The supported tables, and that of bf16 products with the instruction put together from others.
+std::vector<const Kernels*> tested_kernels() {
+    std::vector<const Kernels*> tables = supported_kernels();
+#if defined(PX_X86_KERNELS)
+    if (select_kernels("avx512")) tables.push_back(&kAvx512Bf16EmulatedKernels);
+#endif
+    return tables;
+}
+
 class EveryKernel : public testing::TestWithParam<const Kernels*> {};
 
-std::vector<float> product(const Kernels& kernels, Precision precision, const std::vector<float>& a,
+struct Owned {
+    AlignedBuffer<std::byte> memory;
+    PackedLinear layer;
+};
+Owned packed(const Kernels& kernels, Coding coding, size_t k, size_t n,
+             const std::vector<float>& weight, const std::vector<float>& bias) {
+    Owned made;
+    made.layer = PackedLinear(k, n, kernels, coding);
+    made.memory = AlignedBuffer<std::byte>(made.layer.bind(nullptr));
+    std::fill_n(made.memory.data(), made.memory.size(), std::byte{0});
+    made.layer.bind(made.memory.data());
+    made.layer.pack(weight.data(), bias.data());
+    return made;
+}
+
+std::vector<float> product(const Kernels& kernels, Coding coding, const std::vector<float>& a,
                            size_t rows, size_t k, size_t n, const std::vector<float>& weight,
                            const std::vector<float>& bias, Activation activation) {
-    const PackedLinear packed = pack_linear(weight.data(), bias.data(), k, n, kernels, precision);
+    const Owned made = packed(kernels, coding, k, n, weight, bias);
+    const PackedLinear& layer = made.layer;
     std::vector<float> out(rows * n);
-    if (precision == Precision::Int8) {
-        std::vector<uint8_t> bytes(rows * packed.padded_k);
-        std::vector<float> scale(rows);
-        kernels.quantize(a.data(), rows, k, packed.padded_k, bytes.data(), scale.data());
-        kernels.gemm_int8({bytes.data(), scale.data(), rows, packed.int8.data(),
-                           packed.scale.data(), packed.offset.data(), packed.bias.data(),
-                           packed.padded_k, n, out.data(), n, activation});
-    } else {
-        kernels.gemm({a.data(), k, rows, packed.f32.data(), packed.bf16.data(), packed.bias.data(),
-                      k, n, out.data(), n, activation});
+    AlignedBuffer<float> words(rows * layer.words());
+    std::vector<float> scale(rows);
+    const float* in = a.data();
+    if (is_encoded(coding)) {
+        kernels.encode({a.data(), rows, k, coding, layer.limit == nullptr ? 0 : *layer.limit,
+                        words.data(), scale.data()});
+        in = words.data();
     }
+    kernels.product({coding, in, scale.data(), rows, layer.words(), layer.weights, layer.scale,
+                     layer.offset, layer.bias, n, out.data(), activation});
     return out;
+}
+
+/// The codings a table has.
+std::vector<Coding> codings_of(const Kernels& kernels) {
+    std::vector<Coding> codings = {Coding::F32, Coding::WideBf16, Coding::Int8};
+    if (kernels.coding_16 != Coding::WideBf16) codings.push_back(kernels.coding_16);
+    if (&kernels == &kScalarKernels) codings.insert(codings.end(), {Coding::Bf16, Coding::Int16});
+    return codings;
 }
 
 TEST_P(EveryKernel, MultipliesLikeTheReferenceOnRandomShapes) {
@@ -52,22 +91,31 @@ TEST_P(EveryKernel, MultipliesLikeTheReferenceOnRandomShapes) {
         const auto a = random_floats(random, rows * k, 1);
         const auto weight = random_floats(random, n * k, 0.2F);
         const auto bias = random_floats(random, n, 1);
-        for (const Precision precision : {Precision::Fp32, Precision::Bf16, Precision::Int8}) {
-            for (const Activation activation : {Activation::None, Activation::Gelu}) {
-                const auto wanted =
-                    product(kScalarKernels, precision, a, rows, k, n, weight, bias, activation);
-                const auto got =
-                    product(*GetParam(), precision, a, rows, k, n, weight, bias, activation);
-                // Two roundings of an activation may differ by one step of its scale: 1/127 of the
-                // largest.
-                const float tolerance = precision == Precision::Int8
-                                            ? 2e-5F * std::sqrt(static_cast<float>(k)) + 2e-5F
-                                            : 2e-6F * (1 + std::sqrt(static_cast<float>(k)));
-                for (size_t i = 0; i < wanted.size(); ++i) {
-                    ASSERT_NEAR(got[i], wanted[i], tolerance * std::max(1.0F, std::fabs(wanted[i])))
-                        << GetParam()->name << " " << precision_name(precision) << " rows " << rows
-                        << " k " << k << " n " << n;
-                }
+        for (const Coding coding : codings_of(*GetParam())) {
+            const auto wanted =
+                product(kScalarKernels, coding, a, rows, k, n, weight, bias, Activation::None);
+            const auto got =
+                product(*GetParam(), coding, a, rows, k, n, weight, bias, Activation::None);
+            const auto activated =
+                product(*GetParam(), coding, a, rows, k, n, weight, bias, Activation::Gelu);
+            // Whole sums are exact; sums of f32 differ in their order.
+            const double tolerance =
+                is_scaled(coding) ? 1e-6 : 2e-6 * (1 + std::sqrt(static_cast<double>(k)));
+            const double gelu_tolerance =
+                is_encoded(coding) && GetParam() != &kScalarKernels ? 6e-5 : 4e-7;
+            for (size_t i = 0; i < wanted.size(); ++i) {
+                const auto where = [&] {
+                    return fmt::format("{} coding {} rows {} k {} n {}", GetParam()->name,
+                                       static_cast<int>(coding), rows, k, n);
+                };
+                const auto x = static_cast<double>(got[i]);
+                ASSERT_NEAR(x, static_cast<double>(wanted[i]),
+                            tolerance * std::max(1.0, std::fabs(x)))
+                    << where();
+                ASSERT_NEAR(static_cast<double>(activated[i]),
+                            0.5 * x * (1 + std::erf(x * 0.70710678118654752)),
+                            gelu_tolerance * std::max(1.0, std::fabs(x)))
+                    << where();
             }
         }
     }
@@ -80,19 +128,18 @@ TEST_P(EveryKernel, GivesARowTheSameBitsWhateverRowsStandBesideIt) {
     const auto a = random_floats(random, 131 * k, 1);
     const auto weight = random_floats(random, n * k, 0.2F);
     const auto bias = random_floats(random, n, 1);
-    for (const Precision precision : {Precision::Fp32, Precision::Bf16, Precision::Int8}) {
-        const auto all =
-            product(*GetParam(), precision, a, 131, k, n, weight, bias, Activation::Gelu);
+    for (const Coding coding : codings_of(*GetParam())) {
+        const auto all = product(*GetParam(), coding, a, 131, k, n, weight, bias, Activation::Gelu);
         for (const size_t row : {0U, 1U, 5U, 6U, 95U, 96U, 97U, 126U, 130U}) {
             for (size_t rows = 1; rows <= std::min<size_t>(7, 131 - row); ++rows) {
                 const std::vector<float> part(
                     a.begin() + static_cast<std::ptrdiff_t>(row * k),
                     a.begin() + static_cast<std::ptrdiff_t>((row + rows) * k));
-                const auto few = product(*GetParam(), precision, part, rows, k, n, weight, bias,
-                                         Activation::Gelu);
+                const auto few =
+                    product(*GetParam(), coding, part, rows, k, n, weight, bias, Activation::Gelu);
                 for (size_t i = 0; i < few.size(); ++i) {
                     ASSERT_EQ(few[i], all[row * n + i])
-                        << GetParam()->name << " " << precision_name(precision);
+                        << GetParam()->name << " " << static_cast<int>(coding);
                 }
             }
         }
@@ -107,7 +154,7 @@ TEST_P(EveryKernel, ComputesExactGelu) {
     std::vector<float> x;
     for (float value = -12; value <= 12; value += 0.00173F) x.push_back(value);
     x.resize(x.size() / n * n);
-    const auto got = product(*GetParam(), Precision::Fp32, x, x.size() / n, n, n, identity,
+    const auto got = product(*GetParam(), Coding::F32, x, x.size() / n, n, n, identity,
                              std::vector<float>(n, 0), Activation::Gelu);
     for (size_t i = 0; i < x.size(); ++i) {
         const double exact = static_cast<double>(x[i]) * 0.5 *
@@ -130,12 +177,21 @@ TEST_P(EveryKernel, AttendsLikeTheReference) {
         AlignedBuffer<float> scratch(attention_scratch_floats(tokens, head));
         std::vector<float> wanted(tokens * heads * head);
         std::vector<float> got(wanted.size());
-        kScalarKernels.attention({qkv.data(), tokens, heads, head, wanted.data(), scratch.data()});
-        GetParam()->attention({qkv.data(), tokens, heads, head, got.data(), scratch.data()});
-        const float size = round % 3 == 0 ? 8e-4F : 1e-5F;
-        for (size_t i = 0; i < wanted.size(); ++i) {
-            ASSERT_NEAR(got[i], wanted[i], size)
-                << GetParam()->name << " tokens " << tokens << " head " << head;
+        kScalarKernels.attend(
+            {qkv.data(), tokens, heads, head, Coding::F32, wanted.data(), scratch.data()});
+        for (const Coding coding : {Coding::F32, GetParam()->attention}) {
+            // Scores of 64 known to 8 bits say nothing about weights.
+            if (coding == Coding::Bf16 && round % 3 == 0) continue;
+            GetParam()->attend(
+                {qkv.data(), tokens, heads, head, coding, got.data(), scratch.data()});
+            const float size = coding == Coding::Bf16    ? 0.03F
+                               : coding == Coding::Int16 ? (round % 3 == 0 ? 0.5F : 2e-3F)
+                                                         : (round % 3 == 0 ? 8e-4F : 1e-5F);
+            for (size_t i = 0; i < wanted.size(); ++i) {
+                ASSERT_NEAR(got[i], wanted[i], size)
+                    << GetParam()->name << " tokens " << tokens << " head " << head << " coding "
+                    << static_cast<int>(coding);
+            }
         }
     }
 }
@@ -152,10 +208,12 @@ TEST_P(EveryKernel, NormalizesAndPoolsLikeTheReference) {
         for (const float* added : {residual.data(), static_cast<const float*>(nullptr)}) {
             auto wanted = x;
             auto got = x;
-            kScalarKernels.layer_norm(wanted.data(), added, rows, width, weight.data(), bias.data(),
-                                      1e-12F);
-            GetParam()->layer_norm(got.data(), added, rows, width, weight.data(), bias.data(),
-                                   1e-12F);
+            const auto normalize = [&](const Kernels& kernels, std::vector<float>& values) {
+                kernels.layer_norm({values.data(), added, rows, width, weight.data(), bias.data(),
+                                    1e-12F, Coding::F32, 0, nullptr, nullptr});
+            };
+            normalize(kScalarKernels, wanted);
+            normalize(*GetParam(), got);
             // The variance of two or three equal-looking numbers is mostly rounding.
             const float tolerance = width < 8 ? 1e-3F : 2e-5F;
             for (size_t i = 0; i < x.size(); ++i)
@@ -174,24 +232,39 @@ TEST_P(EveryKernel, NormalizesAndPoolsLikeTheReference) {
     }
 }
 
-TEST_P(EveryKernel, QuantizesToAtMostHalfAStepOff) {
+TEST_P(EveryKernel, EncodesRowsLikeTheReference) {
     std::mt19937 random(11);
-    const size_t width = 389;
-    auto x = random_floats(random, 3 * width, 2);
-    std::fill(x.begin() + width, x.begin() + 2 * width, 0.0F);
-    std::vector<uint8_t> bytes(3 * 392);
-    std::vector<float> scale(3);
-    GetParam()->quantize(x.data(), 3, width, 392, bytes.data(), scale.data());
-    for (size_t row = 0; row < 3; ++row) {
-        for (size_t i = 0; i < 392; ++i) {
-            const float back = scale[row] * static_cast<float>(bytes[row * 392 + i] - 128);
-            const float wanted = i < width ? x[row * width + i] : 0.0F;
-            ASSERT_NEAR(back, wanted, scale[row] * 0.5001F) << GetParam()->name;
+    for (const size_t width : {1U, 3U, 31U, 32U, 33U, 63U, 64U, 65U, 384U, 389U}) {
+        auto x = random_floats(random, 3 * width, 2);
+        std::fill(x.begin() + static_cast<std::ptrdiff_t>(width),
+                  x.begin() + static_cast<std::ptrdiff_t>(2 * width), 0.0F);
+        for (const Coding coding : codings_of(*GetParam())) {
+            if (!is_encoded(coding)) continue;
+            const size_t parts = values_per_word(coding);
+            const size_t words = (width + parts - 1) / parts;
+            const float limit = coding == Coding::Int8 ? 127 : 5000;
+            std::vector<float> wanted(3 * words), got(3 * words, -1), scale(3), other_scale(3);
+            kScalarKernels.encode({x.data(), 3, width, coding, limit, wanted.data(), scale.data()});
+            GetParam()->encode({x.data(), 3, width, coding, limit, got.data(), other_scale.data()});
+            EXPECT_EQ(std::memcmp(wanted.data(), got.data(), wanted.size() * 4), 0)
+                << GetParam()->name << " " << static_cast<int>(coding) << " width " << width;
+            if (is_scaled(coding)) {
+                EXPECT_EQ(scale, other_scale);
+            }
+            if (coding != Coding::Int8) continue;
+            const auto* bytes = reinterpret_cast<const uint8_t*>(got.data());
+            for (size_t i = 0; i < 3 * words * 4; ++i) {
+                const size_t row = i / (words * 4);
+                const size_t at = i % (words * 4);
+                const float exact = at < width ? x[row * width + at] : 0.0F;
+                ASSERT_NEAR(scale[row] * static_cast<float>(bytes[i] - 128), exact,
+                            scale[row] * 0.5001F);
+            }
         }
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Supported, EveryKernel, testing::ValuesIn(supported_kernels()),
+INSTANTIATE_TEST_SUITE_P(Supported, EveryKernel, testing::ValuesIn(tested_kernels()),
                          [](const auto& suite) { return std::string(suite.param->name); });
 
 TEST(SelectKernels, PicksTheBestAndRefusesUnknownOnes) {

@@ -4,6 +4,7 @@
 // what of it we take.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -16,7 +17,7 @@
 
 namespace px::embed {
 
-/// A file mapped read-only. Move-only.
+/// A file mapped read-only, or memory of its own. Move-only.
 class MappedFile {
   public:
     /// Errors: NotFound, Forbidden, Corrupt (empty or not a file), ResourceExhausted.
@@ -29,7 +30,12 @@ class MappedFile {
     }
     ~MappedFile();
 
+    /// Zeros to be written to, in large pages where the system has them. Errors: ResourceExhausted.
+    static Result<MappedFile> zeros(size_t size);
+
     std::string_view bytes() const { return {data_, size_}; }
+    /// The start of the bytes, to be written to only when they are of zeros().
+    std::byte* data() const { return reinterpret_cast<std::byte*>(const_cast<char*>(data_)); }
 
   private:
     void swap(MappedFile& other) noexcept {

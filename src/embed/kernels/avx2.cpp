@@ -46,16 +46,67 @@ inline Vec vec_widen(const uint16_t* p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(narrow), 16));
 }
 
+/// A block of kWidth rows and columns, transposed.
+inline void vec_transpose(const float* from, size_t from_stride, float* to, size_t to_stride) {
+    __m256 pairs[8];
+    for (size_t i = 0; i < 8; i += 2) {
+        const __m256 a = vec_load(from + i * from_stride);
+        const __m256 b = vec_load(from + (i + 1) * from_stride);
+        pairs[i] = _mm256_unpacklo_ps(a, b);
+        pairs[i + 1] = _mm256_unpackhi_ps(a, b);
+    }
+    __m256 quads[8];  // [4 g + m]: in lane l, rows 4 g to 4 g + 3 of column 4 l + m
+    for (size_t g = 0; g < 8; g += 4) {
+        for (size_t m = 0; m < 2; ++m) {
+            const __m256d a = _mm256_castps_pd(pairs[g + m]);
+            const __m256d b = _mm256_castps_pd(pairs[g + m + 2]);
+            quads[g + 2 * m] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+            quads[g + 2 * m + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+        }
+    }
+    for (size_t m = 0; m < 4; ++m) {
+        vec_store(to + m * to_stride, _mm256_permute2f128_ps(quads[m], quads[m + 4], 0x20));
+        vec_store(to + (m + 4) * to_stride, _mm256_permute2f128_ps(quads[m], quads[m + 4], 0x31));
+    }
+}
+
 }  // namespace
 
 }  // namespace px::embed
 
+#include "embed/kernels/avx2_int8.h"
 #include "embed/kernels/body.h"
 #include "embed/kernels/body_int8.h"
 
 namespace px::embed {
 
-const Kernels kAvx2Kernels = {"avx2",    kPanel,     kInt8Panel, gemm,      gemm_int8,
-                              attention, layer_norm, mean_pool,  normalize, quantize};
+namespace {
+
+void product(const ProductArgs& g) {
+    switch (g.coding) {
+        case Coding::Int8:
+            return product_int8(g);
+        case Coding::WideBf16:
+            return product_of<DotF32, WidenedWords>(g);
+        default:
+            return product_of<DotF32, PackedWords>(g);
+    }
+}
+
+}  // namespace
+
+const Kernels kAvx2Kernels = {
+    .name = "avx2",
+    .coding_16 = Coding::WideBf16,
+    .attention = Coding::F32,
+    .panel = kPanel,
+    .panel_int8 = kInt8Panel,
+    .encode = encode<encode_row_int8>,
+    .product = product,
+    .attend = attend,
+    .layer_norm = layer_norm<encode_row_int8>,
+    .mean_pool = mean_pool,
+    .normalize = normalize,
+};
 
 }  // namespace px::embed

@@ -45,6 +45,47 @@ inline Vec vec_widen(const uint16_t* p) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(narrow), 16));
 }
 
+/// Column c of the 16 rows, each 16 words, to row c.
+inline void vec_transpose(Vec (&rows)[16]) {
+    __m512 pairs[16];
+#pragma GCC unroll 8
+    for (size_t i = 0; i < 16; i += 2) {
+        pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
+        pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+    }
+    __m512 quads[16];  // [4 g + m]: in lane l, rows 4 g to 4 g + 3 of column 4 l + m
+#pragma GCC unroll 4
+    for (size_t g = 0; g < 16; g += 4) {
+#pragma GCC unroll 2
+        for (size_t m = 0; m < 2; ++m) {
+            const __m512d a = _mm512_castps_pd(pairs[g + m]);
+            const __m512d b = _mm512_castps_pd(pairs[g + m + 2]);
+            quads[g + 2 * m] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            quads[g + 2 * m + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t m = 0; m < 4; ++m) {
+        const __m512 a = _mm512_shuffle_f32x4(quads[m], quads[m + 4], 0x88);
+        const __m512 b = _mm512_shuffle_f32x4(quads[m], quads[m + 4], 0xDD);
+        const __m512 c = _mm512_shuffle_f32x4(quads[m + 8], quads[m + 12], 0x88);
+        const __m512 d = _mm512_shuffle_f32x4(quads[m + 8], quads[m + 12], 0xDD);
+        rows[m] = _mm512_shuffle_f32x4(a, c, 0x88);
+        rows[m + 4] = _mm512_shuffle_f32x4(b, d, 0x88);
+        rows[m + 8] = _mm512_shuffle_f32x4(a, c, 0xDD);
+        rows[m + 12] = _mm512_shuffle_f32x4(b, d, 0xDD);
+    }
+}
+/// A block of kWidth rows and columns, transposed.
+inline void vec_transpose(const float* from, size_t from_stride, float* to, size_t to_stride) {
+    Vec rows[16];
+#pragma GCC unroll 16
+    for (size_t i = 0; i < 16; ++i) rows[i] = vec_load(from + i * from_stride);
+    vec_transpose(rows);
+#pragma GCC unroll 16
+    for (size_t i = 0; i < 16; ++i) vec_store(to + i * to_stride, rows[i]);
+}
+
 }  // namespace
 
 }  // namespace px::embed

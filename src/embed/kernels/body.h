@@ -15,8 +15,8 @@ namespace {
 
 constexpr size_t kPanel = kWidth * kPanelVecs;
 constexpr size_t kTileRows = kAccumulators / kPanelVecs;
-constexpr size_t kBlockK = 128;    // inner steps whose panel stays in the first-level cache
-constexpr size_t kBlockRows = 96;  // rows whose inputs stay in the second-level cache
+constexpr size_t kBlockWords = 128;  // inner steps whose panel stays in the first-level cache
+constexpr size_t kBlockRows = 96;    // rows whose inputs stay in the second-level cache
 
 static_assert(kPanel <= kPanelMax && kQueryBlock % kTileRows == 0);
 
@@ -63,123 +63,199 @@ inline Vec gelu_vec(Vec x) {
     return vec_mul(x, vec_fma(p, c, vec_set(0.5F)));
 }
 
-enum class Begin { Zero, Bias, Sum };
+// The same within 6e-5 · max(1, |x|), for results that are rounded to 16 bits or fewer anyway.
+inline Vec short_gelu_vec(Vec x) {
+    const Vec c = vec_max(vec_min(x, vec_set(3.8F)), vec_set(-3.8F));
+    const Vec s = vec_fma(vec_mul(c, c), vec_set(0.138504155124653746F), vec_set(-1.0F));
+    Vec p = vec_set(0.004943361040204763F);
+    p = vec_fma(p, s, vec_set(-0.013202066533267498F));
+    p = vec_fma(p, s, vec_set(0.020084498450160027F));
+    p = vec_fma(p, s, vec_set(-0.03316468372941017F));
+    p = vec_fma(p, s, vec_set(0.055276550352573395F));
+    p = vec_fma(p, s, vec_set(-0.08711259812116623F));
+    p = vec_fma(p, s, vec_set(0.1847492903470993F));
+    return vec_mul(x, vec_fma(p, c, vec_set(0.5F)));
+}
 
-// One tile: C[rows, vecs] (+)= A[rows, k] · B[k, vecs], sums held in registers.
-template <size_t rows, size_t vecs>
-inline __attribute__((always_inline)) void tile(size_t k, const float* a, size_t lda,
-                                                const float* b, size_t ldb, const float* bias,
-                                                float* c, size_t ldc, Begin begin,
-                                                Activation activation) {
-    Vec sums[rows][vecs];
+// What multiplies words and adds them up, a lane for each column. Others (dot products of pairs and
+// of quads) have the same members.
+struct DotF32 {
+    using Sum = Vec;
+    using Words = Vec;
+    static constexpr bool kShortGelu = false;
+    static Sum zero() { return vec_set(0.0F); }
+    static Sum load(const float* p) { return vec_load(p); }
+    static void store(float* p, Sum sum) { vec_store(p, sum); }
+    static Words words(const float* p) { return vec_load(p); }
+    static Words broadcast(const float* p) { return vec_set(*p); }
+    static void add(Sum& sum, Words factor, Words words) { sum = vec_fma(factor, words, sum); }
+    /// The sum as a number, column `at` of row `row`, before the bias.
+    static Vec value(Sum sum, const ProductArgs&, size_t, size_t) { return sum; }
+};
+
+enum class Begin { Zero, Sum };
+enum class End { Sum, Value };
+
+// One tile: C[rows, vecs] (+)= A[rows, words] · B[words, vecs], sums held in registers. End::Value
+// writes value + bias instead of the sums; g is read for it alone.
+template <class Dot, size_t rows, size_t vecs>
+inline __attribute__((always_inline)) void tile(size_t words, const float* a, size_t lda,
+                                                const float* b, size_t ldb, float* c, size_t ldc,
+                                                Begin begin, End end, const ProductArgs* g,
+                                                size_t row, size_t column) {
+    typename Dot::Sum sums[rows][vecs];
     if (begin == Begin::Sum) {
 #pragma GCC unroll 16
         for (size_t i = 0; i < rows; ++i)
 #pragma GCC unroll 8
-            for (size_t v = 0; v < vecs; ++v) sums[i][v] = vec_load(c + i * ldc + v * kWidth);
+            for (size_t v = 0; v < vecs; ++v) sums[i][v] = Dot::load(c + i * ldc + v * kWidth);
     } else {
-#pragma GCC unroll 8
-        for (size_t v = 0; v < vecs; ++v) {
-            const Vec first = begin == Begin::Bias ? vec_load(bias + v * kWidth) : vec_set(0.0F);
 #pragma GCC unroll 16
-            for (size_t i = 0; i < rows; ++i) sums[i][v] = first;
-        }
-    }
-    for (size_t step = 0; step < k; ++step) {
-        Vec row[vecs];
+        for (size_t i = 0; i < rows; ++i)
 #pragma GCC unroll 8
-        for (size_t v = 0; v < vecs; ++v) row[v] = vec_load(b + v * kWidth);
+            for (size_t v = 0; v < vecs; ++v) sums[i][v] = Dot::zero();
+    }
+    for (size_t step = 0; step < words; ++step) {
+        typename Dot::Words row_of_b[vecs];
+#pragma GCC unroll 8
+        for (size_t v = 0; v < vecs; ++v) row_of_b[v] = Dot::words(b + v * kWidth);
 #pragma GCC unroll 16
         for (size_t i = 0; i < rows; ++i) {
-            const Vec factor = vec_set(a[i * lda]);
+            const typename Dot::Words factor = Dot::broadcast(a + i * lda);
 #pragma GCC unroll 8
-            for (size_t v = 0; v < vecs; ++v) sums[i][v] = vec_fma(factor, row[v], sums[i][v]);
+            for (size_t v = 0; v < vecs; ++v) Dot::add(sums[i][v], factor, row_of_b[v]);
         }
         ++a;
         b += ldb;
     }
+    if (end == End::Sum) {
 #pragma GCC unroll 16
-    for (size_t i = 0; i < rows; ++i)
+        for (size_t i = 0; i < rows; ++i)
 #pragma GCC unroll 8
-        for (size_t v = 0; v < vecs; ++v) vec_store(c + i * ldc + v * kWidth, sums[i][v]);
-    if (activation == Activation::Gelu) {
-        for (size_t i = 0; i < rows; ++i) {
-            for (size_t v = 0; v < vecs; ++v) {
-                float* at = c + i * ldc + v * kWidth;
-                vec_store(at, gelu_vec(vec_load(at)));
-            }
+            for (size_t v = 0; v < vecs; ++v) Dot::store(c + i * ldc + v * kWidth, sums[i][v]);
+        return;
+    }
+#pragma GCC unroll 16
+    for (size_t i = 0; i < rows; ++i) {
+#pragma GCC unroll 8
+        for (size_t v = 0; v < vecs; ++v) {
+            const size_t at = column + v * kWidth;
+            vec_store(c + i * ldc + v * kWidth,
+                      vec_add(Dot::value(sums[i][v], *g, row + i, at), vec_load(g->bias + at)));
         }
     }
 }
 
-using TileFunction = void (*)(size_t k, const float* a, size_t lda, const float* b, size_t ldb,
-                              const float* bias, float* c, size_t ldc, Begin begin,
-                              Activation activation);
+using TileFunction = void (*)(size_t words, const float* a, size_t lda, const float* b, size_t ldb,
+                              float* c, size_t ldc, Begin begin, End end, const ProductArgs* g,
+                              size_t row, size_t column);
 
-template <size_t rows, size_t vecs>
-void tile_function(size_t k, const float* a, size_t lda, const float* b, size_t ldb,
-                   const float* bias, float* c, size_t ldc, Begin begin, Activation activation) {
-    tile<rows, vecs>(k, a, lda, b, ldb, bias, c, ldc, begin, activation);
+template <class Dot, size_t rows, size_t vecs>
+void tile_function(size_t words, const float* a, size_t lda, const float* b, size_t ldb, float* c,
+                   size_t ldc, Begin begin, End end, const ProductArgs* g, size_t row,
+                   size_t column) {
+    tile<Dot, rows, vecs>(words, a, lda, b, ldb, c, ldc, begin, end, g, row, column);
 }
 
-// Tiles of 1 to kAccumulators / vecs rows; the sums of a row are the same in all of them.
-template <size_t vecs>
+// Tiles of 1 to min(12, kAccumulators / vecs) rows; the sums of a row are the same in all of them.
+template <class Dot, size_t vecs>
 TileFunction tile_of(size_t rows) {
     static constexpr TileFunction kTiles[] = {
-        tile_function<1, vecs>, tile_function<2, vecs>, tile_function<3, vecs>,
-        tile_function<4, vecs>, tile_function<5, vecs>, tile_function<6, vecs>,
+        tile_function<Dot, 1, vecs>, tile_function<Dot, 2, vecs>, tile_function<Dot, 3, vecs>,
+        tile_function<Dot, 4, vecs>, tile_function<Dot, 5, vecs>, tile_function<Dot, 6, vecs>,
     };
     if constexpr (kAccumulators / vecs > 6) {
         static constexpr TileFunction kTallTiles[] = {
-            tile_function<7, vecs>,  tile_function<8, vecs>,  tile_function<9, vecs>,
-            tile_function<10, vecs>, tile_function<11, vecs>, tile_function<12, vecs>,
+            tile_function<Dot, 7, vecs>,  tile_function<Dot, 8, vecs>,
+            tile_function<Dot, 9, vecs>,  tile_function<Dot, 10, vecs>,
+            tile_function<Dot, 11, vecs>, tile_function<Dot, 12, vecs>,
         };
         if (rows > 6) return kTallTiles[rows - 7];
     }
     return kTiles[rows - 1];
 }
+template <size_t vecs>
+constexpr size_t kRowsOf = kAccumulators / vecs < 12 ? kAccumulators / vecs : 12;
 
-void gemm(const GemmArgs& g) {
-    alignas(64) float widened[kBlockK * kPanel];
+// Values in place of count whole vectors of values.
+template <class Dot>
+inline void activate(float* values, size_t count) {
+    for (size_t j = 0; j < count; j += kWidth) {
+        const Vec x = vec_load(values + j);
+        vec_store(values + j, Dot::kShortGelu ? short_gelu_vec(x) : gelu_vec(x));
+    }
+}
+
+// Where the words of block k0 of the panel that begins at column `first` are.
+struct PackedWords {
+    static const float* block(const ProductArgs& g, size_t first, size_t k0, size_t, float*) {
+        return static_cast<const float*>(g.w) + first * g.words + k0 * kPanel;
+    }
+    static constexpr size_t kBytes = 4;
+};
+struct WidenedWords {
+    static const float* block(const ProductArgs& g, size_t first, size_t k0, size_t steps,
+                              float* widened) {
+        const uint16_t* narrow = static_cast<const uint16_t*>(g.w) + first * g.words + k0 * kPanel;
+        for (size_t i = 0; i < steps * kPanel; i += kWidth)
+            vec_store(widened + i, vec_widen(narrow + i));
+        return widened;
+    }
+    static constexpr size_t kBytes = 2;
+};
+
+// Panels of weights in the first-level cache, rows in the second; while a block of weights is used,
+// the one that follows it in memory is fetched.
+template <class Dot, class Weights>
+void product_of(const ProductArgs& g) {
+    alignas(64) float widened[Weights::kBytes == 4 ? kWidth : kBlockWords * kPanel];
     alignas(64) float edge[kTileRows * kPanel];
+    constexpr size_t kTiles = kBlockRows / kTileRows;
+    constexpr size_t kLine = 64;
     for (size_t row0 = 0; row0 < g.rows; row0 += kBlockRows) {
         const size_t rows = smaller(kBlockRows, g.rows - row0);
-        for (size_t k0 = 0; k0 < g.k; k0 += kBlockK) {
-            const size_t steps = smaller(kBlockK, g.k - k0);
-            const Begin begin = k0 == 0 ? Begin::Bias : Begin::Sum;
-            const Activation activation = k0 + steps == g.k ? g.activation : Activation::None;
-            for (size_t first = 0; first < g.n; first += kPanel) {
-                const float* b = g.f32 + first * g.k + k0 * kPanel;
-                if (g.f32 == nullptr) {
-                    const uint16_t* narrow = g.bf16 + first * g.k + k0 * kPanel;
-                    for (size_t i = 0; i < steps * kPanel; i += kWidth)
-                        vec_store(widened + i, vec_widen(narrow + i));
-                    b = widened;
-                }
-                const size_t columns = smaller(kPanel, g.n - first);
+        for (size_t first = 0; first < g.n; first += kPanel) {
+            const size_t columns = smaller(kPanel, g.n - first);
+            for (size_t k0 = 0; k0 < g.words; k0 += kBlockWords) {
+                const size_t steps = smaller(kBlockWords, g.words - k0);
+                const bool last = k0 + steps == g.words;
+                const Begin begin = k0 == 0 ? Begin::Zero : Begin::Sum;
+                const float* b = Weights::block(g, first, k0, steps, widened);
+                const size_t block_bytes = steps * kPanel * Weights::kBytes;
+                const char* ahead = static_cast<const char*>(g.w) +
+                                    (first * g.words + (k0 + steps) * kPanel) * Weights::kBytes;
+                const size_t share = (block_bytes / kLine + kTiles - 1) / kTiles * kLine;
                 for (size_t row = 0; row < rows; row += kTileRows) {
+                    for (size_t i = 0; i < share; i += kLine) __builtin_prefetch(ahead + i, 0, 2);
+                    ahead += share;
                     const size_t count = smaller(kTileRows, rows - row);
-                    const float* a = g.a + (row0 + row) * g.lda + k0;
-                    float* c = g.c + (row0 + row) * g.ldc + first;
-                    if (columns == kPanel) {
-                        if (count == kTileRows) {
-                            tile<kTileRows, kPanelVecs>(steps, a, g.lda, b, kPanel, g.bias + first,
-                                                        c, g.ldc, begin, activation);
-                        } else {
-                            tile_of<kPanelVecs>(count)(steps, a, g.lda, b, kPanel, g.bias + first,
-                                                       c, g.ldc, begin, activation);
-                        }
-                        continue;
+                    const float* a = g.a + (row0 + row) * g.words + k0;
+                    float* c = g.c + (row0 + row) * g.n + first;
+                    float* out = c;
+                    size_t ldc = g.n;
+                    if (columns != kPanel) {  // the last, narrower panel: a tile of its own
+                        out = edge;
+                        ldc = kPanel;
+                        for (size_t i = 0; i < count && k0 != 0; ++i)
+                            for (size_t j = 0; j < kPanel; ++j)
+                                edge[i * kPanel + j] = j < columns ? c[i * g.n + j] : 0.0F;
                     }
-                    // The last, narrower panel goes through a tile of its own.
-                    for (size_t i = 0; i < count && begin == Begin::Sum; ++i)
-                        for (size_t j = 0; j < kPanel; ++j)
-                            edge[i * kPanel + j] = j < columns ? c[i * g.ldc + j] : 0.0F;
-                    tile_of<kPanelVecs>(count)(steps, a, g.lda, b, kPanel, g.bias + first, edge,
-                                               kPanel, begin, activation);
-                    for (size_t i = 0; i < count; ++i)
-                        for (size_t j = 0; j < columns; ++j)
-                            c[i * g.ldc + j] = edge[i * kPanel + j];
+                    const End end = last ? End::Value : End::Sum;
+                    if (count == kTileRows) {
+                        tile<Dot, kTileRows, kPanelVecs>(steps, a, g.words, b, kPanel, out, ldc,
+                                                         begin, end, &g, row0 + row, first);
+                    } else {
+                        tile_of<Dot, kPanelVecs>(count)(steps, a, g.words, b, kPanel, out, ldc,
+                                                        begin, end, &g, row0 + row, first);
+                    }
+                    if (last && g.activation == Activation::Gelu) {
+                        for (size_t i = 0; i < count; ++i) activate<Dot>(out + i * ldc, kPanel);
+                    }
+                    if (columns != kPanel) {
+                        for (size_t i = 0; i < count; ++i)
+                            for (size_t j = 0; j < columns; ++j)
+                                c[i * g.n + j] = edge[i * kPanel + j];
+                    }
                 }
             }
         }
@@ -216,15 +292,15 @@ inline float softmax_row(float* row, size_t count, size_t padded, float scale) {
 template <size_t vecs>
 inline void weigh(const float* p, size_t ldp, const float* values, size_t padded_head,
                   size_t tokens, size_t rows, float* sums, size_t first) {
-    constexpr size_t kRows = kAccumulators / vecs < 12 ? kAccumulators / vecs : 12;
+    constexpr size_t kRows = kRowsOf<vecs>;
     for (size_t row = 0; row < rows; row += kRows) {
-        tile_of<vecs>(smaller(kRows, rows - row))(
-            tokens, p + row * ldp, ldp, values + first, padded_head, nullptr,
-            sums + row * padded_head + first, padded_head, Begin::Zero, Activation::None);
+        tile_of<DotF32, vecs>(smaller(kRows, rows - row))(
+            tokens, p + row * ldp, ldp, values + first, padded_head,
+            sums + row * padded_head + first, padded_head, Begin::Zero, End::Sum, nullptr, 0, 0);
     }
 }
 
-void attention(const AttentionArgs& args) {
+[[maybe_unused]] void attend(const AttentionArgs& args) {
     const size_t tokens = args.tokens;
     const size_t head = args.head_width;
     const size_t width = args.heads * head;
@@ -239,12 +315,15 @@ void attention(const AttentionArgs& args) {
         const float* q = args.qkv + h * head;
         for (size_t first = 0; first < padded_tokens; first += kPanel) {
             float* panel = keys + first * head;
-            for (size_t j = 0; j < kPanel; ++j) {
-                if (first + j < tokens) {
-                    const float* key = q + width + (first + j) * 3 * width;
-                    for (size_t d = 0; d < head; ++d) panel[d * kPanel + j] = key[d];
-                } else {
-                    for (size_t d = 0; d < head; ++d) panel[d * kPanel + j] = 0.0F;
+            for (size_t j = 0; j < kPanel; j += kWidth) {
+                const float* key = q + width + (first + j) * 3 * width;
+                const size_t whole = first + j + kWidth <= tokens ? head / kWidth * kWidth : 0;
+                for (size_t d = 0; d < whole; d += kWidth)
+                    vec_transpose(key + d, 3 * width, panel + d * kPanel + j, kPanel);
+                for (size_t i = 0; i < kWidth; ++i) {
+                    const bool there = first + j + i < tokens;
+                    for (size_t d = whole; d < head; ++d)
+                        panel[d * kPanel + j + i] = there ? key[i * 3 * width + d] : 0.0F;
                 }
             }
         }
@@ -257,10 +336,10 @@ void attention(const AttentionArgs& args) {
             const size_t rows = smaller(kQueryBlock, tokens - row0);
             for (size_t first = 0; first < padded_tokens; first += kPanel) {
                 for (size_t row = 0; row < rows; row += kTileRows) {
-                    tile_of<kPanelVecs>(smaller(kTileRows, rows - row))(
+                    tile_of<DotF32, kPanelVecs>(smaller(kTileRows, rows - row))(
                         head, q + (row0 + row) * 3 * width, 3 * width, keys + first * head, kPanel,
-                        nullptr, scores + row * padded_tokens + first, padded_tokens, Begin::Zero,
-                        Activation::None);
+                        scores + row * padded_tokens + first, padded_tokens, Begin::Zero, End::Sum,
+                        nullptr, 0, 0);
                 }
             }
             float inverse[kQueryBlock];
@@ -285,41 +364,63 @@ void attention(const AttentionArgs& args) {
     }
 }
 
-void layer_norm(float* x, const float* residual, size_t rows, size_t width, const float* weight,
-                const float* bias, float epsilon) {
+using EncodeRow = void (*)(const EncodeArgs& args, size_t row);
+
+[[maybe_unused]] void encode_no_row(const EncodeArgs&, size_t) {}
+
+template <EncodeRow encode_row>
+void encode(const EncodeArgs& args) {
+    for (size_t row = 0; row < args.rows; ++row) encode_row(args, row);
+}
+
+template <EncodeRow encode_row>
+void layer_norm(const NormArgs& args) {
+    const size_t width = args.width;
     const size_t whole = width / kWidth * kWidth;
     const float share = 1.0F / static_cast<float>(width);
-    for (size_t row = 0; row < rows; ++row) {
-        float* values = x + row * width;
-        const float* added = residual == nullptr ? nullptr : residual + row * width;
-        Vec sum = vec_set(0.0F);
+    const EncodeArgs words = {args.x,     args.rows, width,     args.coding,
+                              args.limit, args.out,  args.scale};
+    for (size_t row = 0; row < args.rows; ++row) {
+        float* values = args.x + row * width;
+        const float* added = args.residual == nullptr ? nullptr : args.residual + row * width;
+        Vec sums[2] = {vec_set(0.0F), vec_set(0.0F)};
         float rest = 0.0F;
         for (size_t i = 0; i < whole; i += kWidth) {
             Vec v = vec_load(values + i);
             if (added != nullptr) v = vec_add(v, vec_load(added + i));
             vec_store(values + i, v);
-            sum = vec_add(sum, v);
+            sums[0] = vec_add(sums[0], v);
         }
         for (size_t i = whole; i < width; ++i) {
             if (added != nullptr) values[i] += added[i];
             rest += values[i];
         }
-        const float mean = (vec_sum(sum) + rest) * share;
-        Vec squares = vec_set(0.0F);
+        const float mean = (vec_sum(sums[0]) + rest) * share;
         rest = 0.0F;
-        for (size_t i = 0; i < whole; i += kWidth) {
-            const Vec off = vec_sub(vec_load(values + i), vec_set(mean));
-            squares = vec_fma(off, off, squares);
+        size_t i = 0;
+        sums[0] = vec_set(0.0F);
+        for (; i + 2 * kWidth <= whole; i += 2 * kWidth) {
+            for (size_t v = 0; v < 2; ++v) {
+                const Vec off = vec_sub(vec_load(values + i + v * kWidth), vec_set(mean));
+                sums[v] = vec_fma(off, off, sums[v]);
+            }
         }
-        for (size_t i = whole; i < width; ++i) rest += (values[i] - mean) * (values[i] - mean);
-        const float inverse = vec_inverse_sqrt((vec_sum(squares) + rest) * share + epsilon);
-        for (size_t i = 0; i < whole; i += kWidth) {
+        for (; i < whole; i += kWidth) {
+            const Vec off = vec_sub(vec_load(values + i), vec_set(mean));
+            sums[0] = vec_fma(off, off, sums[0]);
+        }
+        for (; i < width; ++i) rest += (values[i] - mean) * (values[i] - mean);
+        const float inverse =
+            vec_inverse_sqrt((vec_sum(vec_add(sums[0], sums[1])) + rest) * share + args.epsilon);
+        for (i = 0; i < whole; i += kWidth) {
             const Vec normal =
                 vec_mul(vec_sub(vec_load(values + i), vec_set(mean)), vec_set(inverse));
-            vec_store(values + i, vec_fma(normal, vec_load(weight + i), vec_load(bias + i)));
+            vec_store(values + i,
+                      vec_fma(normal, vec_load(args.weight + i), vec_load(args.bias + i)));
         }
-        for (size_t i = whole; i < width; ++i)
-            values[i] = (values[i] - mean) * inverse * weight[i] + bias[i];
+        for (; i < width; ++i)
+            values[i] = (values[i] - mean) * inverse * args.weight[i] + args.bias[i];
+        if (args.out != nullptr) encode_row(words, row);
     }
 }
 
@@ -337,12 +438,18 @@ void normalize(float* x, size_t width) {
 }
 
 void mean_pool(const float* x, size_t rows, size_t width, float* out) {
-    for (size_t i = 0; i < width; ++i) out[i] = 0.0F;
-    for (size_t row = 0; row < rows; ++row) {
-        for (size_t i = 0; i < width; ++i) out[i] += x[row * width + i];
-    }
     const float share = 1.0F / static_cast<float>(rows);
-    for (size_t i = 0; i < width; ++i) out[i] *= share;
+    const size_t whole = width / kWidth * kWidth;
+    for (size_t i = 0; i < whole; i += kWidth) {
+        Vec sum = vec_set(0.0F);
+        for (size_t row = 0; row < rows; ++row) sum = vec_add(sum, vec_load(x + row * width + i));
+        vec_store(out + i, vec_mul(sum, vec_set(share)));
+    }
+    for (size_t i = whole; i < width; ++i) {
+        float sum = 0.0F;
+        for (size_t row = 0; row < rows; ++row) sum += x[row * width + i];
+        out[i] = sum * share;
+    }
     normalize(out, width);
 }
 

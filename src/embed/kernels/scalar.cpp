@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "embed/kernels/kernels.h"
+#include "embed/safetensors.h"
 
 namespace px::embed {
 
@@ -22,46 +23,94 @@ float activate(float x, Activation activation) {
                                           : x;
 }
 
-void gemm(const GemmArgs& g) {
+// Sums of one row and one panel in f32: every coding but Int16 and Int8.
+void float_sums(const ProductArgs& g, const float* a, size_t first, float* sums) {
+    const uint16_t* halves = static_cast<const uint16_t*>(g.w) + first * g.words;
+    const uint16_t* half_row = reinterpret_cast<const uint16_t*>(a);
+    const float* singles = static_cast<const float*>(g.w) + first * g.words;
+    for (size_t j = 0; j < kPanel; ++j) sums[j] = 0;
+    for (size_t word = 0; word < g.words; ++word) {
+        for (size_t j = 0; j < kPanel; ++j) {
+            const size_t at = word * kPanel + j;
+            if (g.coding == Coding::F32) {
+                sums[j] += a[word] * singles[at];
+            } else if (g.coding == Coding::WideBf16) {
+                sums[j] += a[word] * from_bf16(halves[at]);
+            } else {
+                const uint16_t* pair =
+                    static_cast<const uint16_t*>(g.w) + (first * g.words + at) * 2;
+                sums[j] += from_bf16(half_row[2 * word + 1]) * from_bf16(pair[1]);
+                sums[j] += from_bf16(half_row[2 * word]) * from_bf16(pair[0]);
+            }
+        }
+    }
+}
+
+void whole_sums(const ProductArgs& g, const float* a, size_t first, int32_t* sums) {
+    const size_t parts = values_per_word(g.coding);
+    const uint8_t* bytes = reinterpret_cast<const uint8_t*>(a);
+    const int16_t* shorts = reinterpret_cast<const int16_t*>(a);
+    const size_t from = first * g.words * parts;
+    for (size_t j = 0; j < kPanel; ++j) sums[j] = 0;
+    for (size_t k = 0; k < g.words * parts; ++k) {
+        for (size_t j = 0; j < kPanel; ++j) {
+            const size_t at = from + (k / parts * kPanel + j) * parts + k % parts;
+            sums[j] += parts == 4 ? bytes[k] * static_cast<const int8_t*>(g.w)[at]
+                                  : shorts[k] * static_cast<const int16_t*>(g.w)[at];
+        }
+    }
+}
+
+void product(const ProductArgs& g) {
     for (size_t row = 0; row < g.rows; ++row) {
-        const float* a = g.a + row * g.lda;
+        const float* a = g.a + row * g.words;
         for (size_t first = 0; first < g.n; first += kPanel) {
             float sums[kPanel];
-            for (size_t j = 0; j < kPanel; ++j) sums[j] = g.bias[first + j];
-            for (size_t k = 0; k < g.k; ++k) {
+            if (is_scaled(g.coding)) {
+                int32_t whole[kPanel];
+                whole_sums(g, a, first, whole);
                 for (size_t j = 0; j < kPanel; ++j) {
-                    const size_t at = first * g.k + k * kPanel + j;
-                    sums[j] += a[k] * (g.f32 != nullptr ? g.f32[at] : from_bf16(g.bf16[at]));
+                    const int32_t offset = g.coding == Coding::Int8 ? g.w_offset[first + j] : 0;
+                    sums[j] = static_cast<float>(whole[j] - offset) *
+                              (g.a_scale[row] * g.w_scale[first + j]);
                 }
+            } else {
+                float_sums(g, a, first, sums);
             }
-            for (size_t j = 0; j < kPanel && first + j < g.n; ++j) {
-                g.c[row * g.ldc + first + j] = activate(sums[j], g.activation);
+            for (size_t j = 0; j < kPanel && first + j < g.n; ++j)
+                g.c[row * g.n + first + j] = activate(sums[j] + g.bias[first + j], g.activation);
+        }
+    }
+}
+
+void encode(const EncodeArgs& args) {
+    const size_t parts = values_per_word(args.coding);
+    const size_t padded = (args.width + parts - 1) / parts * parts;
+    for (size_t row = 0; row < args.rows; ++row) {
+        const float* x = args.x + row * args.width;
+        uint8_t* bytes = reinterpret_cast<uint8_t*>(args.out) + row * padded;
+        uint16_t* halves = reinterpret_cast<uint16_t*>(args.out) + row * padded;
+        float largest = 0;
+        for (size_t i = 0; i < args.width; ++i) largest = std::fmax(largest, std::fabs(x[i]));
+        if (is_scaled(args.coding)) args.scale[row] = largest / args.limit;
+        const float inverse = largest > 0 ? args.limit / largest : 0.0F;
+        for (size_t i = 0; i < padded; ++i) {
+            const float value = i < args.width ? x[i] : 0.0F;
+            if (args.coding == Coding::Bf16) {
+                halves[i] = to_bf16(value);
+                continue;
+            }
+            const long rounded = std::lrint(value * inverse);
+            if (args.coding == Coding::Int8) {
+                bytes[i] = static_cast<uint8_t>(128 + rounded);
+            } else {
+                halves[i] = static_cast<uint16_t>(rounded);
             }
         }
     }
 }
 
-void gemm_int8(const GemmInt8Args& g) {
-    for (size_t row = 0; row < g.rows; ++row) {
-        const uint8_t* a = g.a + row * g.k;
-        for (size_t first = 0; first < g.n; first += kPanel) {
-            int32_t sums[kPanel] = {};
-            for (size_t k = 0; k < g.k; ++k) {
-                for (size_t j = 0; j < kPanel; ++j) {
-                    sums[j] += a[k] * g.w[first * g.k + (k / 4 * kPanel + j) * 4 + k % 4];
-                }
-            }
-            for (size_t j = 0; j < kPanel && first + j < g.n; ++j) {
-                const float exact = static_cast<float>(sums[j] - g.w_offset[first + j]);
-                const float value =
-                    exact * (g.a_scale[row] * g.w_scale[first + j]) + g.bias[first + j];
-                g.c[row * g.ldc + first + j] = activate(value, g.activation);
-            }
-        }
-    }
-}
-
-void attention(const AttentionArgs& args) {
+void attend(const AttentionArgs& args) {
     const size_t width = args.heads * args.head_width;
     const float scale = 1.0F / std::sqrt(static_cast<float>(args.head_width));
     float* scores = args.scratch;
@@ -94,13 +143,13 @@ void attention(const AttentionArgs& args) {
     }
 }
 
-void layer_norm(float* x, const float* residual, size_t rows, size_t width, const float* weight,
-                const float* bias, float epsilon) {
-    for (size_t row = 0; row < rows; ++row) {
-        float* values = x + row * width;
+void layer_norm(const NormArgs& args) {
+    const size_t width = args.width;
+    for (size_t row = 0; row < args.rows; ++row) {
+        float* values = args.x + row * width;
         double sum = 0;
         for (size_t i = 0; i < width; ++i) {
-            if (residual != nullptr) values[i] += residual[row * width + i];
+            if (args.residual != nullptr) values[i] += args.residual[row * width + i];
             sum += static_cast<double>(values[i]);
         }
         const double mean = sum / static_cast<double>(width);
@@ -110,13 +159,15 @@ void layer_norm(float* x, const float* residual, size_t rows, size_t width, cons
             squares += off * off;
         }
         const double inverse =
-            1 / std::sqrt(squares / static_cast<double>(width) + static_cast<double>(epsilon));
+            1 / std::sqrt(squares / static_cast<double>(width) + static_cast<double>(args.epsilon));
         for (size_t i = 0; i < width; ++i) {
             const double normal = (static_cast<double>(values[i]) - mean) * inverse;
-            values[i] = static_cast<float>(normal * static_cast<double>(weight[i]) +
-                                           static_cast<double>(bias[i]));
+            values[i] = static_cast<float>(normal * static_cast<double>(args.weight[i]) +
+                                           static_cast<double>(args.bias[i]));
         }
     }
+    if (args.out != nullptr)
+        encode({args.x, args.rows, width, args.coding, args.limit, args.out, args.scale});
 }
 
 void normalize(float* x, size_t width) {
@@ -138,23 +189,20 @@ void mean_pool(const float* x, size_t rows, size_t width, float* out) {
     normalize(out, width);
 }
 
-void quantize(const float* x, size_t rows, size_t width, size_t padded, uint8_t* q, float* scale) {
-    for (size_t row = 0; row < rows; ++row) {
-        float largest = 0;
-        for (size_t i = 0; i < width; ++i)
-            largest = std::fmax(largest, std::fabs(x[row * width + i]));
-        scale[row] = largest / 127.0F;
-        const float inverse = largest > 0 ? 127.0F / largest : 0.0F;
-        for (size_t i = 0; i < padded; ++i) {
-            const long rounded = i < width ? std::lrint(x[row * width + i] * inverse) : 0;
-            q[row * padded + i] = static_cast<uint8_t>(128 + rounded);
-        }
-    }
-}
-
 }  // namespace
 
-const Kernels kScalarKernels = {"scalar",  kPanel,     kPanel,    gemm,      gemm_int8,
-                                attention, layer_norm, mean_pool, normalize, quantize};
+const Kernels kScalarKernels = {
+    .name = "scalar",
+    .coding_16 = Coding::WideBf16,
+    .attention = Coding::F32,
+    .panel = kPanel,
+    .panel_int8 = kPanel,
+    .encode = encode,
+    .product = product,
+    .attend = attend,
+    .layer_norm = layer_norm,
+    .mean_pool = mean_pool,
+    .normalize = normalize,
+};
 
 }  // namespace px::embed

@@ -6,14 +6,20 @@ namespace px::embed {
 
 std::vector<const Kernels*> supported_kernels() {
     std::vector<const Kernels*> tables;
+    // __builtin_cpu_supports counts a vector extension only where the system keeps its registers.
 #if defined(PX_X86_KERNELS)
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                         __builtin_cpu_supports("avx512dq");
-    if (avx512 && __builtin_cpu_supports("avx512vnni")) tables.push_back(&kAvx512VnniKernels);
+    const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+    if (vnni && __builtin_cpu_supports("avx512bf16")) tables.push_back(&kAvx512Bf16Kernels);
+    if (vnni) tables.push_back(&kAvx512VnniKernels);
     if (avx512) tables.push_back(&kAvx512Kernels);
     if (avx2) tables.push_back(&kAvx2Kernels);
+#endif
+#if defined(PX_ARM_KERNELS)
+    tables.push_back(&kNeonKernels);  // part of every 64-bit ARM processor
 #endif
     tables.push_back(&kScalarKernels);
     return tables;
