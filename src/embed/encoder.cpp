@@ -8,11 +8,13 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "base/parallel.h"
 #include "base/sha256.h"
 #include "embed/bert.h"
 #include "embed/kernels/select.h"
 #include "embed/model_config.h"
+#include "embed/packed_model.h"
 #include "embed/safetensors.h"
 #include "embed/tokenizer.h"
 
@@ -26,9 +28,10 @@ constexpr size_t kPassTokens =
 constexpr std::string_view kStage = "embed";
 
 /// Name and hash of everything that shapes the vectors but the precision.
-Result<std::string> make_model_id(const EncoderOptions& options, std::string_view weights) {
+Result<std::string> make_model_id(const EncoderOptions& options,
+                                  const std::string& weights_sha256) {
     Sha256 hash;
-    hash.update(to_hex(sha256(weights)));
+    hash.update(weights_sha256);
     for (const char* name : {"config.json", "tokenizer.json", "vocab.txt", "tokenizer_config.json",
                              "1_Pooling/config.json", "sentence_bert_config.json"}) {
         const std::filesystem::path file = options.model_directory / name;
@@ -58,6 +61,14 @@ class BertEncoder final : public Encoder {
 
     Result<std::vector<float>> encode(const std::vector<std::string_view>& texts, TextKind kind,
                                       const Deadline& deadline, Progress& progress) const override {
+        EncodeStats stats;
+        return encode_counted(texts, kind, deadline, progress, stats);
+    }
+
+    Result<std::vector<float>> encode_counted(const std::vector<std::string_view>& texts,
+                                              TextKind kind, const Deadline& deadline,
+                                              Progress& progress,
+                                              EncodeStats& stats) const override {
         const std::string& prefix =
             kind == TextKind::Query ? options_.query_prefix : options_.passage_prefix;
         // Token ids first, so that passes can be cut to equal size; a long text costs no more than
@@ -65,15 +76,24 @@ class BertEncoder final : public Encoder {
         const size_t block_count = (texts.size() + kTextsPerBlock - 1) / kTextsPerBlock;
         std::vector<std::vector<int32_t>> ids(block_count);
         std::vector<size_t> lengths(texts.size());
+        std::atomic<size_t> truncated{0};
         PX_TRY(
             parallel_for(block_count, thread_count_, deadline, [&](size_t block) -> Result<void> {
                 std::string joined;
+                size_t cut = 0;
                 const size_t end = std::min(texts.size(), (block + 1) * kTextsPerBlock);
                 for (size_t i = block * kTextsPerBlock; i < end; ++i) {
-                    const size_t before = ids[block].size();
-                    tokenizer_.encode(prefixed(prefix, texts[i], joined), max_tokens(), ids[block]);
-                    lengths[i] = ids[block].size() - before;
+                    std::vector<int32_t>& some = ids[block];
+                    const size_t before = some.size();
+                    // One token more than fits, to know of texts that do not.
+                    tokenizer_.encode(prefixed(prefix, texts[i], joined), max_tokens() + 1, some);
+                    if (some.size() - before > max_tokens()) {
+                        some.erase(some.end() - 2);
+                        ++cut;
+                    }
+                    lengths[i] = some.size() - before;
                 }
+                truncated += cut;
                 return {};
             }));
 
@@ -117,6 +137,9 @@ class BertEncoder final : public Encoder {
                 return {};
             }));
         progress.finish(kStage);
+        stats.texts += texts.size();
+        stats.tokens += std::accumulate(lengths.begin(), lengths.end(), size_t{0});
+        stats.truncated += truncated;
         return vectors;
     }
 
@@ -177,33 +200,58 @@ Result<std::unique_ptr<Encoder>> load_encoder(const EncoderOptions& options) {
                                : std::max<size_t>(1, std::thread::hardware_concurrency());
     const std::filesystem::path weights_path = options.model_directory / "model.safetensors";
     MappedFile file = PX_TRY(MappedFile::open(weights_path));
+    const std::string layout =
+        fmt::format("{}/{}", kernels->name, precision_name(options.precision));
+    const PackedIdentity identity{PX_TRY(FileState::of(weights_path)), config, layout};
+    std::filesystem::path packed_file;
+    std::optional<PackedModel> packed;
+    if (!options.cache_directory.empty())
+        packed_file = packed_path(options.cache_directory, options.model_directory, layout);
 
-    // The hash and the tokenizer are worked out beside the packing of the weights.
-    std::optional<Result<std::string>> id;
+    // The hash and the tokenizer are worked out beside the reading or packing of the weights.
+    std::string weights_sha256;
     std::optional<Result<Tokenizer>> tokenizer;
     std::optional<Result<Bert>> bert;
-    PX_TRY(parallel_for(3, threads, Deadline::never(), [&](size_t part) -> Result<void> {
-        switch (part) {
-            case 0:
-                id = make_model_id(options, file.bytes());
-                break;
-            case 1:
-                tokenizer = Tokenizer::load(options.model_directory);
-                break;
-            default: {
-                const auto read = [&]() -> Result<Bert> {
-                    const Safetensors weights = PX_TRY(Safetensors::parse(file.bytes()));
-                    return Bert::load(config, weights, *kernels, options.precision, threads);
-                };
-                bert = read().context("file " + weights_path.string());
-                break;
-            }
+    PX_TRY(parallel_for(2, threads, Deadline::never(), [&](size_t part) -> Result<void> {
+        if (part == 0) {
+            tokenizer = Tokenizer::load(options.model_directory);
+            return {};
         }
+        const auto read = [&]() -> Result<Bert> {
+            const Safetensors weights = PX_TRY(Safetensors::parse(file.bytes()));
+            if (!packed_file.empty()) packed = read_packed(packed_file, identity);
+            if (packed) {
+                weights_sha256 = packed->weights_sha256;
+                auto opened = Bert::open(config, weights, *kernels, options.precision,
+                                         std::move(packed->file), packed->offset);
+                if (opened) return opened;
+            }
+            std::optional<Result<Bert>> made;
+            PX_TRY(parallel_for(2, threads, Deadline::never(), [&](size_t half) -> Result<void> {
+                if (half == 0) {
+                    weights_sha256 = to_hex(sha256(file.bytes()));
+                } else {
+                    made = Bert::load(config, weights, *kernels, options.precision, threads);
+                }
+                return {};
+            }));
+            if (*made && !packed_file.empty()) {
+                // A cache that cannot be written only costs time.
+                const auto written =
+                    write_packed(packed_file, identity, weights_sha256, (*made)->memory());
+                if (!written) {
+                    log::warning("embed.cache", {{"file", packed_file.string()},
+                                                 {"error", written.error().message}});
+                }
+            }
+            return std::move(*made);
+        };
+        bert = read().context("file " + weights_path.string());
         return {};
     }));
-    std::string model_id = PX_TRY(std::move(*id));
     Tokenizer words = PX_TRY(std::move(*tokenizer));
     Bert model = PX_TRY(std::move(*bert));
+    std::string model_id = PX_TRY(make_model_id(options, weights_sha256));
     if (words.vocabulary_size() > config.vocabulary_size) {
         return fail(ErrorCode::Corrupt,
                     fmt::format("the tokenizer has {} tokens, the model {}",
@@ -240,6 +288,19 @@ std::string_view precision_name(Precision precision) {
             break;
     }
     return "int8";
+}
+
+Result<std::vector<float>> Encoder::encode_counted(const std::vector<std::string_view>& texts,
+                                                   TextKind kind, const Deadline& deadline,
+                                                   Progress& progress, EncodeStats& stats) const {
+    auto vectors = PX_TRY(encode(texts, kind, deadline, progress));
+    stats.texts += texts.size();
+    for (const std::string_view text : texts) {
+        const size_t tokens = count_tokens(text);
+        stats.tokens += std::min(tokens, max_tokens());
+        stats.truncated += tokens > max_tokens() ? 1 : 0;
+    }
+    return vectors;
 }
 
 Result<std::unique_ptr<Encoder>> Encoder::load(const EncoderOptions& options) {

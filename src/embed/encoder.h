@@ -28,6 +28,14 @@ struct EncoderOptions {
     size_t batch_tokens = 4096;  ///< tokens packed into one forward pass: bounds memory
     std::string query_prefix,
         passage_prefix;  ///< put before the text, for models that want one (E5, BGE)
+    std::filesystem::path cache_directory;  ///< where packed weights are kept; empty: nowhere
+};
+
+/// What became of some texts.
+struct EncodeStats {
+    size_t texts = 0;
+    size_t tokens = 0;     ///< that were encoded, [CLS] and [SEP] among them
+    size_t truncated = 0;  ///< texts of more than max_tokens(), which were cut
 };
 
 enum class TextKind { Passage, Query };
@@ -46,6 +54,10 @@ class Encoder {
     virtual Result<std::vector<float>> encode(const std::vector<std::string_view>& texts,
                                               TextKind kind, const Deadline& deadline,
                                               Progress& progress) const = 0;
+    /// The same, and adds to stats what became of the texts.
+    virtual Result<std::vector<float>> encode_counted(const std::vector<std::string_view>& texts,
+                                                      TextKind kind, const Deadline& deadline,
+                                                      Progress& progress, EncodeStats& stats) const;
     virtual size_t width() const = 0;
     virtual size_t max_tokens() const = 0;  ///< with [CLS] and [SEP]
     /// Identity for the cache: model name + hash of its weights, precision left out.

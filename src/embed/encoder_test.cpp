@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -141,6 +142,21 @@ TEST(Encoder, CutsLongTextsAtItsLimit) {
     EXPECT_EQ(encode(*encoder, {words}), encode(*encoder, {longer}));
 }
 
+TEST(Encoder, CountsTheTextsItCuts) {
+    const auto encoder = load(options(Precision::Bf16));
+    std::string fits;
+    for (int i = 0; i < 254; ++i) fits += "rate ";
+    const std::string longer = fits + "x";
+    NoProgress progress;
+    EncodeStats stats;
+    const auto vectors = encoder->encode_counted(
+        {fits, longer, "x", fits + fits}, TextKind::Passage, Deadline::never(), progress, stats);
+    ASSERT_TRUE(vectors);
+    EXPECT_EQ(stats.texts, 4U);
+    EXPECT_EQ(stats.truncated, 2U);
+    EXPECT_EQ(stats.tokens, 3 * 256U + 3);
+}
+
 TEST(Encoder, PutsThePrefixesBeforeTheTexts) {
     EncoderOptions prefixed = options(Precision::Bf16);
     prefixed.query_prefix = "query: ";
@@ -206,6 +222,13 @@ class ModelFolder : public testing::Test {
         ASSERT_NE(at, std::string::npos) << what;
         std::ofstream(folder_ / name) << text.replace(at, what.size(), by);
     }
+    std::vector<std::filesystem::path> packed_files() const {
+        std::vector<std::filesystem::path> files;
+        for (const auto& entry : std::filesystem::recursive_directory_iterator(folder_ / "cache")) {
+            if (entry.is_regular_file()) files.push_back(entry.path());
+        }
+        return files;
+    }
     Error refusal() const {
         EncoderOptions made = options(Precision::Bf16);
         made.model_directory = folder_;
@@ -258,6 +281,73 @@ TEST_F(ModelFolder, IsRefusedWhenItsFilesDoNotBelongTogetherOrAreDamaged) {
     EXPECT_EQ(Encoder::load(nowhere).error().code, ErrorCode::NotFound);
     nowhere.kernel = "abacus";
     EXPECT_EQ(Encoder::load(nowhere).error().code, ErrorCode::InvalidArgument);
+}
+
+TEST_F(ModelFolder, IsPackedOnceAndMappedAfterwardsWithTheSameBits) {
+    for (const Precision precision : {Precision::Fp32, Precision::Bf16, Precision::Int8}) {
+        EncoderOptions made = options(precision);
+        made.model_directory = folder_;
+        const auto plain = load(made);
+        made.cache_directory = folder_ / "cache" / "deeper";
+        const auto first = load(made);
+        const auto second = load(made);
+        const auto wanted = encode(*plain, kTexts);
+        EXPECT_EQ(encode(*first, kTexts), wanted);
+        EXPECT_EQ(encode(*second, kTexts), wanted);
+        EXPECT_EQ(second->model_id(), plain->model_id());
+    }
+    EXPECT_EQ(packed_files().size(), 3U);
+}
+
+TEST_F(ModelFolder, IsPackedAnewWhenThePackedFileIsDamagedShortOrOfOtherWeights) {
+    EncoderOptions made = options(Precision::Int8);
+    made.model_directory = folder_;
+    made.cache_directory = folder_ / "cache";
+    const auto wanted = encode(*load(made), kTexts);
+    ASSERT_EQ(packed_files().size(), 1U);
+    const std::filesystem::path file = packed_files().front();
+    std::ifstream in(file, std::ios::binary);
+    const std::string whole((std::istreambuf_iterator<char>(in)), {});
+    const auto write = [&](const std::string& bytes) {
+        std::ofstream(file, std::ios::binary | std::ios::trunc) << bytes;
+    };
+    const auto read = [&] {
+        std::ifstream now(file, std::ios::binary);
+        return std::string((std::istreambuf_iterator<char>(now)), {});
+    };
+    std::mt19937 random(5);
+    for (int round = 0; round < 12; ++round) {
+        std::string bytes = whole;
+        const size_t at = round < 6 ? random() % 256 : random() % bytes.size();
+        if (round % 4 == 3) {
+            bytes.resize(at);
+        } else if (round < 6 || at >= 4096) {
+            bytes[at] = static_cast<char>(bytes[at] ^ (1 << random() % 8));
+        }
+        write(bytes);
+        EXPECT_EQ(encode(*load(made), kTexts), wanted) << "byte " << at;
+        EXPECT_TRUE(read() == whole) << "byte " << at << " was not made anew";
+    }
+    // Other weights under the same name: the time of their last change tells.
+    std::filesystem::remove(folder_ / "model.safetensors");
+    std::filesystem::copy_file(kModel / "model.safetensors", folder_ / "model.safetensors");
+    {
+        std::fstream weights(folder_ / "model.safetensors",
+                             std::ios::binary | std::ios::in | std::ios::out);
+        weights.seekp(-4, std::ios::end);
+        weights.write("\0\0\0\x3f", 4);
+    }
+    const auto other = load(made);
+    EXPECT_FALSE(read() == whole);
+    made.cache_directory.clear();
+    EXPECT_EQ(other->model_id(), load(made)->model_id());
+}
+
+TEST_F(ModelFolder, IsLoadedWhenItsCacheCannotBeWritten) {
+    EncoderOptions made = options(Precision::Int8);
+    made.model_directory = folder_;
+    made.cache_directory = folder_ / "config.json" / "cache";
+    EXPECT_EQ(encode(*load(made), {"x"}), encode(*load(options(Precision::Int8)), {"x"}));
 }
 
 TEST_F(ModelFolder, PoolsTheFirstTokenWhenToldTo) {

@@ -34,6 +34,7 @@ double cpu_seconds() {
 int usage() {
     fmt::print(stderr,
                "usage: tool_embed_encode MODEL_FOLDER [--precision P] [--kernel K] [--threads N] "
+               "[--cache FOLDER] "
                "[--cache FOLDER] [--measure] [--rounds N] [--profile] < texts.jsonl\n");
     return 2;
 }
@@ -120,6 +121,8 @@ int main(int argc, char** argv) {
             options.precision = *precision;
         } else if (name == "--kernel") {
             options.kernel = argv[++i];
+        } else if (name == "--cache") {
+            options.cache_directory = argv[++i];
         } else if (name == "--rounds") {
             rounds = std::max(1, std::atoi(argv[++i]));
         } else if (name == "--threads") {
