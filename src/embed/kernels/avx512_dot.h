@@ -25,8 +25,8 @@ struct DotInt {
     static Words broadcast(const float* p) { return broadcast_word(p); }
     static Vec number(Sum sum) { return _mm512_cvtepi32_ps(sum); }
     // Scaling and bias are two roundings, as in the other kernels.
-    static Vec scaled(Sum sum, const ProductArgs& g, size_t row, size_t at) {
-        return vec_mul(number(sum), vec_mul(vec_set(g.a_scale[row]), vec_load(g.w_scale + at)));
+    static Vec scaled(Sum sum, const Scales& s, size_t row, size_t at) {
+        return vec_mul(number(sum), vec_mul(vec_set(s.row[row]), vec_load(s.column + at)));
     }
 };
 
@@ -34,8 +34,8 @@ struct DotInt8 : DotInt {
     static inline __attribute__((always_inline)) void add(Sum& sum, Words bytes, Words weights) {
         __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(bytes), "v"(weights));
     }
-    static Vec value(Sum sum, const ProductArgs& g, size_t row, size_t at) {
-        return scaled(_mm512_sub_epi32(sum, _mm512_loadu_si512(g.w_offset + at)), g, row, at);
+    static Vec value(Sum sum, const Scales& s, size_t row, size_t at) {
+        return scaled(_mm512_sub_epi32(sum, _mm512_loadu_si512(s.offset + at)), s, row, at);
     }
 };
 
@@ -43,8 +43,8 @@ struct DotInt16 : DotInt {
     static inline __attribute__((always_inline)) void add(Sum& sum, Words factor, Words weights) {
         __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(factor), "v"(weights));
     }
-    static Vec value(Sum sum, const ProductArgs& g, size_t row, size_t at) {
-        return scaled(sum, g, row, at);
+    static Vec value(Sum sum, const Scales& s, size_t row, size_t at) {
+        return scaled(sum, s, row, at);
     }
 };
 
@@ -63,7 +63,7 @@ struct DotBf16 {
         Instruction::add(sum, factor, weights);
     }
     static Vec number(Sum sum) { return sum; }
-    static Vec value(Sum sum, const ProductArgs&, size_t, size_t) { return sum; }
+    static Vec value(Sum sum, const Scales&, size_t, size_t) { return sum; }
 };
 
 /// Pairs as whole numbers: values are divided by a scale first.
@@ -182,9 +182,8 @@ template <class Dot, size_t vecs>
 void multiply_panel(size_t rows, size_t words, const float* a, size_t lda, const float* b,
                     size_t ldb, float* c, size_t ldc) {
     for (size_t row = 0; row < rows; row += kRowsOf<vecs>) {
-        tile_of<Dot, vecs>(smaller(kRowsOf<vecs>, rows - row))(words, a + row * lda, lda, b, ldb,
-                                                               c + row * ldc, ldc, Begin::Zero,
-                                                               End::Sum, nullptr, 0, 0);
+        tile_of<Dot, vecs>(smaller(kRowsOf<vecs>, rows - row))(
+            words, a + row * lda, lda, b, ldb, c + row * ldc, ldc, Begin::Zero, End::Sum, {});
     }
 }
 template <class Dot>

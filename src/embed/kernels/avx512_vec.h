@@ -12,7 +12,7 @@ namespace {
 
 using Vec = __m512;
 constexpr size_t kWidth = 16;
-constexpr size_t kPanelVecs = 4;
+constexpr size_t kPanelVecs = 3;
 constexpr size_t kAccumulators = 24;
 
 inline Vec vec_load(const float* p) { return _mm512_loadu_ps(p); }

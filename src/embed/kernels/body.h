@@ -15,8 +15,8 @@ namespace {
 
 constexpr size_t kPanel = kWidth * kPanelVecs;
 constexpr size_t kTileRows = kAccumulators / kPanelVecs;
-constexpr size_t kBlockWords = 128;  // inner steps whose panel stays in the first-level cache
-constexpr size_t kBlockRows = 96;    // rows whose inputs stay in the second-level cache
+constexpr size_t kBlockWords = 96;  // inner steps whose panel stays in the first-level cache
+constexpr size_t kBlockRows = 96;   // rows whose inputs stay in the second-level cache
 
 static_assert(kPanel <= kPanelMax && kQueryBlock % kTileRows == 0);
 
@@ -77,6 +77,14 @@ inline Vec short_gelu_vec(Vec x) {
     return vec_mul(x, vec_fma(p, c, vec_set(0.5F)));
 }
 
+// What turns the sums of a tile into numbers, from its first row and column on.
+struct Scales {
+    const float* row;
+    const float* column;
+    const int32_t* offset;
+    const float* bias;
+};
+
 // What multiplies words and adds them up, a lane for each column. Others (dot products of pairs and
 // of quads) have the same members.
 struct DotF32 {
@@ -90,19 +98,18 @@ struct DotF32 {
     static Words broadcast(const float* p) { return vec_set(*p); }
     static void add(Sum& sum, Words factor, Words words) { sum = vec_fma(factor, words, sum); }
     /// The sum as a number, column `at` of row `row`, before the bias.
-    static Vec value(Sum sum, const ProductArgs&, size_t, size_t) { return sum; }
+    static Vec value(Sum sum, const Scales&, size_t, size_t) { return sum; }
 };
 
 enum class Begin { Zero, Sum };
 enum class End { Sum, Value };
 
 // One tile: C[rows, vecs] (+)= A[rows, words] · B[words, vecs], sums held in registers. End::Value
-// writes value + bias instead of the sums; g is read for it alone.
+// writes value + bias instead of the sums; scales are read for it alone.
 template <class Dot, size_t rows, size_t vecs>
 inline __attribute__((always_inline)) void tile(size_t words, const float* a, size_t lda,
                                                 const float* b, size_t ldb, float* c, size_t ldc,
-                                                Begin begin, End end, const ProductArgs* g,
-                                                size_t row, size_t column) {
+                                                Begin begin, End end, Scales scales) {
     typename Dot::Sum sums[rows][vecs];
     if (begin == Begin::Sum) {
 #pragma GCC unroll 16
@@ -139,22 +146,19 @@ inline __attribute__((always_inline)) void tile(size_t words, const float* a, si
     for (size_t i = 0; i < rows; ++i) {
 #pragma GCC unroll 8
         for (size_t v = 0; v < vecs; ++v) {
-            const size_t at = column + v * kWidth;
-            vec_store(c + i * ldc + v * kWidth,
-                      vec_add(Dot::value(sums[i][v], *g, row + i, at), vec_load(g->bias + at)));
+            const Vec value = Dot::value(sums[i][v], scales, i, v * kWidth);
+            vec_store(c + i * ldc + v * kWidth, vec_add(value, vec_load(scales.bias + v * kWidth)));
         }
     }
 }
 
 using TileFunction = void (*)(size_t words, const float* a, size_t lda, const float* b, size_t ldb,
-                              float* c, size_t ldc, Begin begin, End end, const ProductArgs* g,
-                              size_t row, size_t column);
+                              float* c, size_t ldc, Begin begin, End end, Scales scales);
 
 template <class Dot, size_t rows, size_t vecs>
 void tile_function(size_t words, const float* a, size_t lda, const float* b, size_t ldb, float* c,
-                   size_t ldc, Begin begin, End end, const ProductArgs* g, size_t row,
-                   size_t column) {
-    tile<Dot, rows, vecs>(words, a, lda, b, ldb, c, ldc, begin, end, g, row, column);
+                   size_t ldc, Begin begin, End end, Scales scales) {
+    tile<Dot, rows, vecs>(words, a, lda, b, ldb, c, ldc, begin, end, scales);
 }
 
 // Tiles of 1 to min(12, kAccumulators / vecs) rows; the sums of a row are the same in all of them.
@@ -226,7 +230,7 @@ void product_of(const ProductArgs& g) {
                                     (first * g.words + (k0 + steps) * kPanel) * Weights::kBytes;
                 const size_t share = (block_bytes / kLine + kTiles - 1) / kTiles * kLine;
                 for (size_t row = 0; row < rows; row += kTileRows) {
-                    for (size_t i = 0; i < share; i += kLine) __builtin_prefetch(ahead + i, 0, 2);
+                    for (size_t i = 0; i < share; i += kLine) __builtin_prefetch(ahead + i, 0, 3);
                     ahead += share;
                     const size_t count = smaller(kTileRows, rows - row);
                     const float* a = g.a + (row0 + row) * g.words + k0;
@@ -241,12 +245,14 @@ void product_of(const ProductArgs& g) {
                                 edge[i * kPanel + j] = j < columns ? c[i * g.n + j] : 0.0F;
                     }
                     const End end = last ? End::Value : End::Sum;
+                    const Scales scales = {g.a_scale + row0 + row, g.w_scale + first,
+                                           g.w_offset + first, g.bias + first};
                     if (count == kTileRows) {
                         tile<Dot, kTileRows, kPanelVecs>(steps, a, g.words, b, kPanel, out, ldc,
-                                                         begin, end, &g, row0 + row, first);
+                                                         begin, end, scales);
                     } else {
                         tile_of<Dot, kPanelVecs>(count)(steps, a, g.words, b, kPanel, out, ldc,
-                                                        begin, end, &g, row0 + row, first);
+                                                        begin, end, scales);
                     }
                     if (last && g.activation == Activation::Gelu) {
                         for (size_t i = 0; i < count; ++i) activate<Dot>(out + i * ldc, kPanel);
@@ -296,7 +302,7 @@ inline void weigh(const float* p, size_t ldp, const float* values, size_t padded
     for (size_t row = 0; row < rows; row += kRows) {
         tile_of<DotF32, vecs>(smaller(kRows, rows - row))(
             tokens, p + row * ldp, ldp, values + first, padded_head,
-            sums + row * padded_head + first, padded_head, Begin::Zero, End::Sum, nullptr, 0, 0);
+            sums + row * padded_head + first, padded_head, Begin::Zero, End::Sum, {});
     }
 }
 
@@ -306,10 +312,10 @@ inline void weigh(const float* p, size_t ldp, const float* values, size_t padded
     const size_t width = args.heads * head;
     const size_t padded_tokens = round_up(tokens, kPanel);
     const size_t padded_head = round_up(head, kWidth);
-    float* const keys = args.scratch;                                 // panels of [D, kPanel]
-    float* const values = keys + round_up(tokens, kPanelMax) * head;  // [L, padded D]
-    float* const scores = values + tokens * round_up(head, kPanelMax);
-    float* const sums = scores + kQueryBlock * round_up(tokens, kPanelMax);
+    float* const keys = args.scratch;                          // panels of [D, kPanel]
+    float* const values = keys + padded_tokens * head;         // [L, padded D]
+    float* const scores = values + tokens * padded_head;       // [rows, padded L]
+    float* const sums = scores + kQueryBlock * padded_tokens;  // [rows, padded D]
     const float scale = vec_inverse_sqrt(static_cast<float>(head));
     for (size_t h = 0; h < args.heads; ++h) {
         const float* q = args.qkv + h * head;
@@ -339,7 +345,7 @@ inline void weigh(const float* p, size_t ldp, const float* values, size_t padded
                     tile_of<DotF32, kPanelVecs>(smaller(kTileRows, rows - row))(
                         head, q + (row0 + row) * 3 * width, 3 * width, keys + first * head, kPanel,
                         scores + row * padded_tokens + first, padded_tokens, Begin::Zero, End::Sum,
-                        nullptr, 0, 0);
+                        {});
                 }
             }
             float inverse[kQueryBlock];

@@ -79,8 +79,8 @@ struct AttentionArgs {
 constexpr size_t kPanelMax = 64;    ///< columns of the widest panel
 constexpr size_t kQueryBlock = 24;  ///< query rows worked on at once
 constexpr size_t attention_scratch_floats(size_t tokens, size_t head_width) {
-    const size_t padded_tokens = (tokens + kPanelMax - 1) / kPanelMax * kPanelMax;
-    const size_t padded_head = (head_width + kPanelMax - 1) / kPanelMax * kPanelMax;
+    const size_t padded_tokens = tokens + kPanelMax;
+    const size_t padded_head = head_width + kPanelMax;
     return padded_tokens * padded_head + padded_tokens * padded_head +
            2 * kQueryBlock * (padded_tokens + padded_head);
 }
