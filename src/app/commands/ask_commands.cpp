@@ -27,9 +27,6 @@ struct AskOptions {
     int64_t limit = 10'000;
     double timeout_s = 30;
     std::string citation;
-    std::string precision;
-    size_t threads = 0;
-    bool raw = false;
 };
 
 Result<answer::SearchRequest> search_request(const AskOptions& options) {
@@ -237,80 +234,6 @@ Result<int> verify(CommandContext& context, const AskOptions& options) {
     return verified == citations.size() ? kExitDone : 1;
 }
 
-/// {"id", "text"} lines on stdin → {"id", "vector"} lines on stdout, a bounded batch at a time.
-Result<int> embed_lines(CommandContext& context, const AskOptions& options) {
-    embed::EncoderOptions encoder_options;
-    const Result<std::filesystem::path> file = find_pipeline_file(context.file);
-    std::string precision = "bf16";
-    if (file) {
-        const Config config = PX_TRY(load_config(*file, context.environment));
-        encoder_options.model_directory = config.model_folder;
-        precision = config.definition.embedding_precision;
-        encoder_options.kernel = config.kernel;
-    } else if (context.file) {
-        return file.error();
-    } else {
-        encoder_options.model_directory = context.environment.program.parent_path().parent_path() /
-                                          "share/px/models/all-MiniLM-L6-v2";
-    }
-    if (!options.precision.empty()) precision = options.precision;
-    encoder_options.precision = PX_TRY(embed::parse_precision(precision));
-    encoder_options.thread_count = options.threads;
-    const auto encoder = PX_TRY(embed::Encoder::load(encoder_options));
-    constexpr size_t kBatchTexts = 1'024;
-    constexpr size_t kBatchBytes = 8 << 20;
-    std::vector<json::value> ids;
-    std::vector<std::string> texts;
-    size_t bytes = 0;
-    NoProgress progress;
-    const auto flush = [&]() -> Result<void> {
-        const std::vector<std::string_view> views(texts.begin(), texts.end());
-        const std::vector<float> vectors =
-            PX_TRY(encoder->encode(views, embed::TextKind::Passage, context.deadline(), progress));
-        std::string out;
-        for (size_t i = 0; i < texts.size(); ++i) {
-            const float* row = vectors.data() + i * encoder->width();
-            if (options.raw) {
-                out.append(reinterpret_cast<const char*>(row), encoder->width() * sizeof(float));
-                continue;
-            }
-            out += "{\"id\":" + json::serialize(ids[i]) + ",\"vector\":[";
-            for (size_t d = 0; d < encoder->width(); ++d) {
-                if (d > 0) out += ',';
-                fmt::format_to(std::back_inserter(out), "{}", row[d]);
-            }
-            out += "]}\n";
-        }
-        print(out);
-        ids.clear();
-        texts.clear();
-        bytes = 0;
-        return {};
-    };
-    std::string line;
-    int64_t number = 0;
-    while (std::getline(std::cin, line)) {
-        ++number;
-        if (line.empty()) continue;
-        boost::system::error_code code;
-        const json::value value = json::parse(line, code);
-        const json::object* object = code ? nullptr : value.if_object();
-        const json::value* text = object == nullptr ? nullptr : object->if_contains("text");
-        if (text == nullptr || !text->is_string()) {
-            return fail(ErrorCode::InvalidArgument,
-                        fmt::format("line {} of stdin has no \"text\"", number),
-                        R"(Write {"id": 1, "text": "…"} on each line)");
-        }
-        const json::value* id = object->if_contains("id");
-        ids.push_back(id == nullptr ? json::value(number) : *id);
-        texts.emplace_back(text->get_string());
-        bytes += texts.back().size();
-        if (texts.size() >= kBatchTexts || bytes >= kBatchBytes) PX_TRY(flush());
-    }
-    PX_TRY(flush());
-    return kExitDone;
-}
-
 void add_filters(CLI::App* command, const std::shared_ptr<AskOptions>& options) {
     command->add_option("--as-of", options->as_of, "A release id or a time: answer as then");
     command->add_option("--author", options->authors, "Only by this author (repeatable)");
@@ -371,14 +294,6 @@ void add_ask_commands(CLI::App& cli, CommandContext& context) {
         ->required();
     verify_command->add_option("--as-of", verify_options->as_of, "A release id or a time");
     choose(verify_command, verify_options, verify);
-
-    auto embed_options = std::make_shared<AskOptions>();
-    CLI::App* embed_command = cli.add_subcommand("embed", "Vectors of {id, text} lines on stdin");
-    embed_command->add_option("--precision", embed_options->precision, "fp32, bf16 (default) …");
-    embed_command->add_option("--threads", embed_options->threads, "Threads (0: all)");
-    embed_command->add_flag("--raw", embed_options->raw,
-                            "Raw little-endian f32 instead of JSON lines");
-    choose(embed_command, embed_options, embed_lines);
 }
 
 }  // namespace px::app

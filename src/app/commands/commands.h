@@ -34,7 +34,8 @@ struct CommandContext {
 };
 
 void add_run_commands(CLI::App& cli, CommandContext& context);  // run plan backfill graph
-void add_ask_commands(CLI::App& cli, CommandContext& context);  // ask search sql verify embed
+void add_ask_commands(CLI::App& cli, CommandContext& context);  // ask search sql verify
+void add_embed_command(CLI::App& cli, CommandContext& context);  // embed
 void add_history_commands(
     CLI::App& cli, CommandContext& context);  // status runs releases tables quarantine vacuum
 void add_serve_commands(CLI::App& cli, CommandContext& context);  // serve up
