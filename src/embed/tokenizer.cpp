@@ -1,10 +1,15 @@
 #include "embed/tokenizer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <memory>
+#include <optional>
 #include <sstream>
+#include <tuple>
 #include <unordered_map>
 
 #include <fmt/format.h>
@@ -14,7 +19,6 @@
 #include <emmintrin.h>
 #endif
 
-#include "base/utf8.h"
 #include "embed/json_file.h"
 #include "embed/unicode_classes.h"
 
@@ -27,6 +31,10 @@ namespace {
 constexpr size_t kWordCharsLimit =
     512;  ///< max_input_chars_per_word at most; bounds the word buffer
 constexpr size_t kBlock = 16;
+constexpr size_t kSpan = 64;          ///< bytes classified at once: a bit each
+constexpr size_t kCachedBytes = 16;   ///< of the longest word the cache keeps
+constexpr size_t kPendingIds = 1024;  ///< gathered before they are appended
+constexpr uint64_t kOnes = 0x0101010101010101ULL;
 
 constexpr std::array<uint64_t, 9> kHeadMask = {0,
                                                0xFF,
@@ -49,28 +57,95 @@ bool is_letter_or_digit(unsigned char byte) {
            (byte >= 'A' && byte <= 'Z');
 }
 
+/// The lower case of the eight ASCII characters in word, where mask has their 0x20 bits.
+uint64_t lower_ascii(uint64_t word, uint64_t mask) {
+    const uint64_t from_a = word + (0x80 - 'A') * kOnes;
+    const uint64_t beyond_z = word + (0x80 - 'Z' - 1) * kOnes;
+    return word | ((from_a & ~beyond_z) >> 2 & mask);
+}
+
+/// What kSpan bytes are, a bit each.
+struct SpanMasks {
+    uint64_t word = 0;   ///< ASCII letters and digits
+    uint64_t token = 0;  ///< those, and ASCII punctuation
+    uint64_t odd = 0;    ///< what needs a closer look
+};
+
+SpanMasks classify(const char* bytes, std::array<char, 2> marks) {
+    SpanMasks masks;
+#if defined(__SSE2__)
+    for (size_t part = 0; part < kSpan; part += 16) {
+        const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + part));
+        const auto is = [&](char c) { return _mm_cmpeq_epi8(b, _mm_set1_epi8(c)); };
+        const auto within = [](__m128i value, char first, char count) {
+            const __m128i moved =
+                _mm_add_epi8(value, _mm_set1_epi8(static_cast<char>(-128 - first)));
+            return _mm_cmplt_epi8(moved, _mm_set1_epi8(static_cast<char>(-128 + count)));
+        };
+        const __m128i word =
+            _mm_or_si128(within(_mm_or_si128(b, _mm_set1_epi8(0x20)), 'a', 26), within(b, '0', 10));
+        const __m128i visible = within(b, '!', '~' - '!' + 1);
+        const __m128i space =
+            _mm_or_si128(_mm_or_si128(is(' '), is('\n')), _mm_or_si128(is('\r'), is('\t')));
+        const __m128i mark = _mm_or_si128(is(marks[0]), is(marks[1]));
+        const __m128i plain = _mm_andnot_si128(mark, _mm_or_si128(visible, space));
+        const auto bits = [part](__m128i value) {
+            return static_cast<uint64_t>(static_cast<uint32_t>(_mm_movemask_epi8(value))) << part;
+        };
+        masks.word |= bits(word);
+        masks.token |= bits(visible);
+        masks.odd |= bits(plain);
+    }
+    masks.odd = ~masks.odd;
+#else
+    for (size_t i = 0; i < kSpan; ++i) {
+        const auto byte = static_cast<unsigned char>(bytes[i]);
+        const bool visible = byte > ' ' && byte < 0x7F;
+        const bool space = byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
+        const bool mark = bytes[i] == marks[0] || bytes[i] == marks[1];
+        masks.word |= uint64_t{is_letter_or_digit(byte)} << i;
+        masks.token |= uint64_t{visible} << i;
+        masks.odd |= uint64_t{mark || !(visible || space)} << i;
+    }
+#endif
+    return masks;
+}
+
 /// The code point at offset and the offset behind it; an ill-formed byte is U+FFFD.
 char32_t next_code_point(std::string_view text, size_t& offset) {
     const size_t left = text.size() - offset;
-    const auto at = [&](size_t i) { return static_cast<unsigned char>(text[offset + i]); };
-    const unsigned char lead = at(0);
-    const size_t length = lead < 0x80                   ? 1
-                          : lead >= 0xC2 && lead < 0xE0 ? 2
-                          : lead >= 0xE0 && lead < 0xF0 ? 3
-                          : lead >= 0xF0 && lead < 0xF5 ? 4
-                                                        : 0;
-    bool good = length != 0 && length <= left;
-    for (size_t i = 1; good && i < length; ++i) good = (at(i) & 0xC0) == 0x80;
-    if (good && length > 2) {
-        const unsigned char second = at(1);
-        good = !((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) ||
-                 (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F));
+    const auto at = [&](size_t i) {
+        return static_cast<char32_t>(static_cast<unsigned char>(text[offset + i]));
+    };
+    const auto follows = [&](size_t i) { return (at(i) & 0xC0) == 0x80; };
+    const char32_t lead = at(0);
+    char32_t c = 0xFFFD;
+    size_t length = 1;
+    if (lead < 0x80) {
+        c = lead;
+    } else if (lead < 0xE0) {
+        if (lead >= 0xC2 && left >= 2 && follows(1)) {
+            c = (lead & 0x1F) << 6 | (at(1) & 0x3F);
+            length = 2;
+        }
+    } else if (lead < 0xF0) {
+        if (left >= 3 && follows(1) && follows(2)) {
+            const char32_t made = (lead & 0xF) << 12 | (at(1) & 0x3F) << 6 | (at(2) & 0x3F);
+            if (made >= 0x800 && (made < 0xD800 || made > 0xDFFF)) {
+                c = made;
+                length = 3;
+            }
+        }
+    } else if (lead < 0xF5 && left >= 4 && follows(1) && follows(2) && follows(3)) {
+        const char32_t made =
+            (lead & 0x7) << 18 | (at(1) & 0x3F) << 12 | (at(2) & 0x3F) << 6 | (at(3) & 0x3F);
+        if (made >= 0x10000 && made <= 0x10FFFF) {
+            c = made;
+            length = 4;
+        }
     }
-    if (!good) {
-        ++offset;
-        return 0xFFFD;
-    }
-    return utf8_next(text, offset);
+    offset += length;
+    return c;
 }
 
 size_t put_utf8(char32_t c, char* out) {
@@ -101,87 +176,138 @@ size_t put_utf8(char32_t c, char* out) {
 
 }  // namespace
 
-// ---- the piece table ----
+// ---- the cache of words ----
 
-uint64_t Tokenizer::PieceTable::hash(const char* bytes, size_t size) {
-    constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15ULL;
-    uint64_t value = (load_head(bytes, size) ^ size) * kMultiplier;
-    for (size_t at = 8; at < size; at += 8) {
-        value = (std::rotl(value, 29) ^ load_head(bytes + at, size - at)) * kMultiplier;
+/// Ids of words met before on this thread: what a word becomes depends on the word alone, so the
+/// cache changes no result. Direct-mapped; a newer word takes the place of an older one.
+struct Tokenizer::WordCache {
+    static constexpr size_t kBits = 14;
+    static constexpr size_t kIds = 3;
+    struct alignas(32) Slot {
+        uint64_t head, tail;  ///< the bytes of the word, zeros behind them
+        int32_t ids[kIds];
+        uint32_t tag;  ///< tokenizer << 2 | number of ids
+    };
+
+    WordCache() {
+        // Zeroed pages that cost nothing before they are used.
+        size_t space = (kSlots + 1) * sizeof(Slot);
+        memory.reset(std::calloc(1, space));
+        void* begin = memory.get();
+        if (begin == nullptr) std::abort();
+        slots = static_cast<Slot*>(std::align(alignof(Slot), kSlots * sizeof(Slot), begin, space));
     }
-    return value ^ value >> 29;
-}
+    Slot& slot(uint64_t head, uint64_t tail) {
+        return slots[(head * 0x9E3779B97F4A7C15ULL + tail * 0xC2B2AE3D27D4EB4FULL) >> (64 - kBits)];
+    }
+    static WordCache& of_this_thread() {
+        static thread_local WordCache cache;
+        return cache;
+    }
 
-void Tokenizer::PieceTable::build(const std::vector<std::pair<std::string_view, int32_t>>& pieces) {
-    const size_t slot_count = std::bit_ceil(std::max<size_t>(pieces.size() * 2, 16));
-    shift_ = 64U - static_cast<unsigned>(std::countr_zero(slot_count));
-    slots_.assign(slot_count, Slot{});
-    tails_.assign(slot_count, 0);
-    sizes_.assign(size_t{1} << kStemBits, 0);
-    std::string padded;
-    for (const auto& [bytes, id] : pieces) {
-        if (bytes.empty()) continue;
-        padded.assign(bytes);
-        padded.append(8, '\0');
-        size_t index = (hash(padded.data(), bytes.size()) * 0xD6E8FEB86659FD93ULL) >> shift_;
-        while (slots_[index].id >= 0) index = (index + 1) & (slot_count - 1);
-        slots_[index] = {load_head(padded.data(), bytes.size()), id,
-                         static_cast<uint32_t>(bytes.size())};
-        tails_[index] = static_cast<uint32_t>(pool_.size());
-        pool_ += bytes;
-        if (bytes.size() >= 3) {
-            sizes_[stem(padded.data())] |=
-                bytes.size() < kSizeBits ? uint32_t{1} << bytes.size() : 1U;
+    struct Free {
+        void operator()(void* data) const { std::free(data); }
+    };
+    static constexpr size_t kSlots = size_t{1} << kBits;
+    std::unique_ptr<void, Free> memory;
+    Slot* slots = nullptr;
+};
+
+// ---- the pieces ----
+
+void Tokenizer::PieceTrie::build(const std::vector<std::pair<std::string_view, int32_t>>& pieces) {
+    // By their first eight bytes, as numbers, where those tell them apart.
+    struct Piece {
+        uint64_t head = 0;
+        std::string_view bytes;
+        int32_t id = 0;
+        unsigned char at(size_t depth) const {
+            return static_cast<unsigned char>(depth < 8 ? head >> (56 - 8 * depth) : bytes[depth]);
         }
-        size_max_ = std::max(size_max_, bytes.size());
-    }
-}
-
-inline int32_t Tokenizer::PieceTable::find(const char* bytes, size_t size) const {
-    const uint64_t head = load_head(bytes, size);
-    size_t index = (hash(bytes, size) * 0xD6E8FEB86659FD93ULL) >> shift_;
-    while (true) {
-        const Slot& slot = slots_[index];
-        if (slot.id < 0) return -1;
-        if (slot.head == head && slot.size == size &&
-            (size <= 8 ||
-             std::memcmp(pool_.data() + tails_[index] + 8, bytes + 8, size - 8) == 0)) {
-            return slot.id;
+    };
+    std::vector<Piece> sorted(pieces.size());
+    for (size_t i = 0; i < pieces.size(); ++i) {
+        Piece& piece = sorted[i];
+        std::tie(piece.bytes, piece.id) = pieces[i];
+        for (size_t at = 0; at < std::min<size_t>(piece.bytes.size(), 8); ++at) {
+            piece.head |= static_cast<uint64_t>(static_cast<unsigned char>(piece.bytes[at]))
+                          << (56 - 8 * at);
         }
-        index = (index + 1) & (slots_.size() - 1);
     }
-}
-
-int32_t Tokenizer::PieceTable::find_longest(const char* bytes, size_t& size) const {
-    // Only sizes that some piece with these first three bytes has are tried, longest first.
-    if (size >= 3) {
-        uint32_t sizes = sizes_[stem(bytes)];
-        if (size < kSizeBits) sizes &= (uint32_t{2} << size) - 1;
-        if ((sizes & 1U) != 0) {  // pieces of kSizeBits bytes and more
-            for (size_t tried = std::min(size, size_max_); tried >= kSizeBits; --tried) {
-                if (const int32_t id = find(bytes, tried); id >= 0) {
-                    size = tried;
-                    return id;
+    std::sort(sorted.begin(), sorted.end(), [](const Piece& a, const Piece& b) {
+        return a.head != b.head ? a.head < b.head : a.bytes < b.bytes;
+    });
+    nodes_.assign(kBlockNodes, Node{});
+    std::vector<std::array<uint64_t, 4>> used(1);  // a bit for each node of each block
+    const auto is_used = [&](uint32_t node) {
+        return (used[node / kBlockNodes][node % kBlockNodes / 64] >> node % 64 & 1U) != 0;
+    };
+    const auto use = [&](uint32_t node) {
+        used[node / kBlockNodes][node % kBlockNodes / 64] |= uint64_t{1} << node % 64;
+    };
+    use(0);
+    struct Branch {
+        uint32_t node;
+        size_t first, last, depth;  // of the pieces that begin as the node does
+    };
+    std::vector<Branch> open = {{0, 0, pieces.size(), 0}};
+    std::vector<std::pair<unsigned char, size_t>> children;  // the byte, and its first piece
+    while (!open.empty()) {
+        const Branch branch = open.back();
+        open.pop_back();
+        size_t first = branch.first;
+        for (; first < branch.last && sorted[first].bytes.size() == branch.depth; ++first)
+            if (branch.depth > 0) nodes_[branch.node].id = sorted[first].id;
+        children.clear();
+        for (size_t i = first; i < branch.last; ++i) {
+            const auto byte = sorted[i].at(branch.depth);
+            if (children.empty() || children.back().first != byte) children.emplace_back(byte, i);
+        }
+        if (children.empty()) continue;
+        // The first of the newest blocks with room for all of them.
+        std::optional<uint32_t> base;
+        for (size_t block = used.size() - std::min(used.size(), kOpenBlocks); !base; ++block) {
+            if (block == used.size()) {
+                used.emplace_back();
+                nodes_.resize(used.size() * kBlockNodes);
+            }
+            for (uint32_t word = 0; word < 4 && !base; ++word) {
+                for (uint64_t free = ~used[block][word]; free != 0 && !base; free &= free - 1) {
+                    const auto node =
+                        static_cast<uint32_t>(block * kBlockNodes + word * 64 +
+                                              static_cast<uint32_t>(std::countr_zero(free)));
+                    const uint32_t tried = node ^ children.front().first;
+                    if (std::ranges::none_of(children, [&](const auto& child) {
+                            return is_used(tried ^ child.first);
+                        }))
+                        base = tried;
                 }
             }
-            sizes &= ~1U;
         }
-        while (sizes != 0) {
-            const size_t tried = 31U - static_cast<unsigned>(std::countl_zero(sizes));
-            if (const int32_t id = find(bytes, tried); id >= 0) {
-                size = tried;
-                return id;
-            }
-            sizes &= ~(uint32_t{1} << tried);
-        }
-    }
-    for (size_t tried = std::min<size_t>(size, 2); tried > 0; --tried) {
-        if (const int32_t id = find(bytes, tried); id >= 0) {
-            size = tried;
-            return id;
+        nodes_[branch.node].base = *base;
+        for (size_t i = 0; i < children.size(); ++i) {
+            const uint32_t node = *base ^ children[i].first;
+            use(node);
+            nodes_[node].parent = branch.node;
+            const size_t last = i + 1 < children.size() ? children[i + 1].second : branch.last;
+            open.push_back({node, children[i].second, last, branch.depth + 1});
         }
     }
-    return -1;
+}
+
+int32_t Tokenizer::PieceTrie::find_longest(const char* bytes, size_t& size) const {
+    int32_t id = -1;
+    const size_t limit = size;
+    uint32_t at = 0;
+    for (size_t i = 0; i < limit; ++i) {
+        const uint32_t next = nodes_[at].base ^ static_cast<unsigned char>(bytes[i]);
+        if (nodes_[next].parent != at) break;
+        at = next;
+        if (nodes_[at].id < 0) continue;
+        id = nodes_[at].id;
+        size = i + 1;
+    }
+    return id;
 }
 
 // ---- one text ----
@@ -190,38 +316,23 @@ class Tokenizer::Run {
   public:
     Run(const Tokenizer& tokenizer, size_t limit, std::vector<int32_t>& ids)
         : t_(tokenizer),
+          cache_(WordCache::of_this_thread()),
           ids_(ids),
           stop_(limit > kNoLimit - ids.size() ? kNoLimit : ids.size() + limit) {}
 
     void read(std::string_view text) {
         size_t at = 0;
         while (at < text.size() && ids_.size() < stop_) {
-            const auto byte = static_cast<unsigned char>(text[at]);
-            const bool maybe_added = t_.starts_added_[byte];
-            if (maybe_added && take_added(text, at)) continue;
-            switch (t_.byte_class_[byte]) {
-                case ByteClass::Word:
-                    settle();
-                    at = read_ascii_word(text, at);
-                    break;
-                case ByteClass::Space:
-                    settle();
-                    end_word();
-                    ++at;
-                    break;
-                case ByteClass::Punctuation:
-                    settle();
-                    end_word();
-                    ids_.push_back(t_.ascii_id_[byte]);
-                    ++at;
-                    break;
-                case ByteClass::Dropped:
-                    ++at;
-                    break;
-                case ByteClass::Beyond:
-                    read_beyond(next_code_point(text, at));
-                    break;
+            if (t_.plain_spans_ && static_cast<unsigned char>(text[at]) < 0x80) {
+                at = read_plain(text, at);
+                if (at == text.size()) break;
             }
+            // To the end of a word that is no plain one, and what else of its kind follows.
+            do {
+                at = read_odd(text, at);
+            } while (at < text.size() && ids_.size() < stop_ &&
+                     (chars_ != 0 || held_count_ != 0 || !t_.plain_spans_ ||
+                      static_cast<unsigned char>(text[at]) >= 0x80));
         }
         settle();
         end_word();
@@ -236,6 +347,110 @@ class Tokenizer::Run {
     size_t held() const { return held_count_; }
 
   private:
+    /// Reads words and punctuation of plain ASCII from a place between words on. Returns where
+    /// something else begins, or the word that it is a part of; or the end of text.
+    size_t read_plain(std::string_view text, size_t at) {
+        // No word has more ids than bytes; the cache writes a whole slot.
+        int32_t pending[kPendingIds + kSpan + WordCache::kIds + 1];
+        size_t count = 0;
+        char padded[kSpan + kCachedBytes];
+        bool more = true;
+        while (more && at < text.size() && ids_.size() + count < stop_) {
+            const size_t left = text.size() - at;
+            const char* bytes = text.data() + at;
+            if (left < sizeof(padded)) {
+                std::memset(padded, ' ', sizeof(padded));
+                std::memcpy(padded, bytes, left);
+                bytes = padded;
+            }
+            const SpanMasks masks = classify(bytes, t_.added_marks_);
+            const uint64_t inner = masks.word & masks.word << 1;
+            uint64_t starts = masks.token & ~inner;
+            size_t end = kSpan;  // of what is read now
+            if (masks.odd != 0) {
+                end = static_cast<size_t>(std::countr_zero(masks.odd));
+                starts &= (uint64_t{1} << end) - 1;
+                more = false;
+            }
+            if (end > 0 && (masks.word >> (end - 1) & 1U) != 0) {  // a word that may go on
+                end = kSpan - 1 - static_cast<size_t>(std::countl_zero(starts));
+                starts ^= uint64_t{1} << end;
+                more = more && end > 0;
+            }
+            for (; starts != 0; starts &= starts - 1) {
+                const auto start = static_cast<size_t>(std::countr_zero(starts));
+                const auto size = static_cast<size_t>(std::countr_zero(~(inner >> start >> 1))) + 1;
+                count += put_plain(bytes + start, size, pending + count);
+            }
+            at += std::min(end, left);
+            if (count >= kPendingIds) {
+                ids_.insert(ids_.end(), pending, pending + count);
+                count = 0;
+            }
+        }
+        ids_.insert(ids_.end(), pending, pending + count);
+        return at;
+    }
+
+    /// Writes the ids of an ASCII word; 16 bytes must be readable. Returns how many.
+    size_t put_plain(const char* bytes, size_t size, int32_t* out) {
+        if (size > kCachedBytes) [[unlikely]]
+            return put_rare_plain(bytes, size, out);
+        const uint64_t head = lower_ascii(load_head(bytes, size), t_.lower_mask_);
+        const uint64_t tail =
+            lower_ascii(load_head(bytes + 8, size - std::min<size_t>(size, 8)), t_.lower_mask_);
+        WordCache::Slot& slot = cache_.slot(head, tail);
+        if (slot.head != head || slot.tail != tail || slot.tag >> 2 != t_.cache_owner_)
+            [[unlikely]] {
+            const size_t count = put_rare_plain(bytes, size, out);
+            keep(slot, head, tail, out, count);
+            return count;
+        }
+        std::memcpy(out, slot.ids, sizeof(slot.ids) + sizeof(slot.tag));
+        return slot.tag & 3U;
+    }
+
+    [[gnu::noinline]] size_t put_rare_plain(const char* bytes, size_t size, int32_t* out) {
+        for (size_t i = 0; i < size; ++i)
+            word_[i] = t_.ascii_lower_[static_cast<unsigned char>(bytes[i])];
+        return split_word(size, size, out);
+    }
+
+    void keep(WordCache::Slot& slot, uint64_t head, uint64_t tail, const int32_t* ids,
+              size_t count) const {
+        if (count > WordCache::kIds) return;
+        slot.head = head;
+        slot.tail = tail;
+        std::memcpy(slot.ids, ids, count * sizeof(*ids));
+        slot.tag = t_.cache_owner_ << 2 | static_cast<uint32_t>(count);
+    }
+
+    /// One step of any text. Returns the place behind it.
+    size_t read_odd(std::string_view text, size_t at) {
+        const auto byte = static_cast<unsigned char>(text[at]);
+        if (t_.starts_added_[byte] && take_added(text, at)) return at;
+        switch (t_.byte_class_[byte]) {
+            case ByteClass::Word:
+                settle();
+                return read_ascii_word(text, at);
+            case ByteClass::Space:
+                settle();
+                end_word();
+                return at + 1;
+            case ByteClass::Punctuation:
+                settle();
+                end_word();
+                ids_.push_back(t_.ascii_id_[byte]);
+                return at + 1;
+            case ByteClass::Dropped:
+                return at + 1;
+            case ByteClass::Beyond:
+                break;
+        }
+        read_beyond(next_code_point(text, at));
+        return at;
+    }
+
     bool take_added(std::string_view text, size_t& at) {
         for (const AddedToken& token : t_.added_) {
             if (text.compare(at, token.content.size(), token.content) == 0) {
@@ -322,12 +537,10 @@ class Tokenizer::Run {
                     break;
             }
         }
-        if (c >= 0x4E00 && c <= 0x9FFF && t_.settings_.handle_chinese_chars) {
+        if (c >= kIdeographBegin && c < kIdeographEnd && t_.settings_.handle_chinese_chars) {
             settle();
             end_word();
-            bytes_ = put_utf8(c, word_);
-            chars_ = 1;
-            end_word();
+            ids_.push_back(t_.ideograph_id_[c - kIdeographBegin]);
             return;
         }
         read_rare(c);
@@ -399,34 +612,46 @@ class Tokenizer::Run {
 
     void end_word() {
         if (chars_ == 0) return;
-        if (chars_ > t_.settings_.word_chars_max) {
-            ids_.push_back(t_.unknown_id_);
-        } else if (const int32_t whole = t_.starts_.find(word_, bytes_); whole >= 0) {
-            ids_.push_back(whole);
+        int32_t pieces[(kWordCharsLimit + 1) * 4 + WordCache::kIds + 1];
+        size_t count = 0;
+        if (bytes_ <= kCachedBytes && t_.settings_.clean_text) {  // no NUL in the word
+            const uint64_t head = load_head(word_, bytes_);
+            const uint64_t tail = load_head(word_ + 8, bytes_ - std::min<size_t>(bytes_, 8));
+            WordCache::Slot& slot = cache_.slot(head, tail);
+            if (slot.head != head || slot.tail != tail || slot.tag >> 2 != t_.cache_owner_) {
+                count = split_word(bytes_, chars_, pieces);
+                keep(slot, head, tail, pieces, count);
+            } else {
+                std::memcpy(pieces, slot.ids, sizeof(slot.ids));
+                count = slot.tag & 3U;
+            }
         } else {
-            split_word();
+            count = split_word(bytes_, chars_, pieces);
         }
+        ids_.insert(ids_.end(), pieces, pieces + count);
         bytes_ = 0;
         chars_ = 0;
     }
 
-    /// Longest piece first; a word with a part that no piece begins is unknown as a whole.
-    void split_word() {
-        const size_t before = ids_.size();
-        const PieceTable* table = &t_.starts_;
-        size_t at = 0;
-        while (at < bytes_) {
-            size_t size = bytes_ - at;
-            const int32_t id = table->find_longest(word_ + at, size);
+    /// Ids of the first size bytes of word_: the whole, or the longest piece first; a word with a
+    /// part that no piece begins is unknown as a whole. Returns how many, at most size.
+    size_t split_word(size_t size, size_t chars, int32_t* out) const {
+        out[0] = t_.unknown_id_;
+        if (chars > t_.settings_.word_chars_max) return 1;
+        const PieceTrie* table = &t_.starts_;
+        size_t count = 0;
+        for (size_t at = 0; at < size;) {
+            size_t length = size - at;
+            const int32_t id = table->find_longest(word_ + at, length);
             if (id < 0) {
-                ids_.resize(before);
-                ids_.push_back(t_.unknown_id_);
-                return;
+                out[0] = t_.unknown_id_;
+                return 1;
             }
-            ids_.push_back(id);
-            at += size;
+            out[count++] = id;
+            at += length;
             table = &t_.continuations_;
         }
+        return count;
     }
 
     struct Held {
@@ -435,6 +660,7 @@ class Tokenizer::Run {
     };
 
     const Tokenizer& t_;
+    WordCache& cache_;
     std::vector<int32_t>& ids_;
     size_t stop_;
     size_t bytes_ = 0;
@@ -453,6 +679,15 @@ void Tokenizer::encode(std::string_view text, size_t limit, std::vector<int32_t>
 
 // ---- loading ----
 
+/// Of a word of one character.
+int32_t Tokenizer::id_of(char32_t c) const {
+    char bytes[4];
+    const size_t size = put_utf8(c, bytes);
+    size_t found = size;
+    const int32_t id = starts_.find_longest(bytes, found);
+    return id >= 0 && found == size ? id : unknown_id_;
+}
+
 void Tokenizer::build_tables() {
     for (size_t byte = 0; byte < 256; ++byte) {
         const auto c = static_cast<char32_t>(byte);
@@ -467,9 +702,7 @@ void Tokenizer::build_tables() {
             }
             const bool lowers = settings_.lowercase && byte >= 'A' && byte <= 'Z';
             ascii_lower_[byte] = static_cast<char>(lowers ? byte + 0x20 : byte);
-            const char padded[8] = {static_cast<char>(byte)};
-            const int32_t id = starts_.find(padded, 1);
-            ascii_id_[byte] = id >= 0 ? id : unknown_id_;
+            ascii_id_[byte] = id_of(c);
         }
         byte_class_[byte] = kind;
     }
@@ -477,6 +710,21 @@ void Tokenizer::build_tables() {
         const auto first = static_cast<unsigned char>(token.content[0]);
         starts_added_[first] = true;
         if (is_letter_or_digit(first)) added_inside_words_ = true;
+    }
+    size_t marks = 0;
+    for (size_t byte = 0; byte < 0x80; ++byte) {
+        if (!starts_added_[byte]) continue;
+        if (marks < added_marks_.size()) added_marks_[marks] = static_cast<char>(byte);
+        ++marks;
+    }
+    plain_spans_ = marks <= added_marks_.size();
+    lower_mask_ = settings_.lowercase ? kOnes * 0x20 : 0;
+    static std::atomic<uint32_t> tokenizers{0};
+    cache_owner_ = ++tokenizers;
+
+    if (settings_.handle_chinese_chars) {
+        for (char32_t c = kIdeographBegin; c < kIdeographEnd; ++c)
+            ideograph_id_.push_back(id_of(c));
     }
 
     mapped_.assign(kTableEnd, Mapped{});

@@ -46,39 +46,24 @@ class Tokenizer {
         int32_t id = 0;
     };
 
-    /// An exact map from short byte strings to ids: open addressing, keyed by the first eight bytes
-    /// and the length.
-    class PieceTable {
+    /// Which pieces there are, as a double-array trie: the child of a node by a byte stands at its
+    /// base XOR the byte, if it names the node as its parent. Source: Aoe 1989, "An efficient
+    /// digital search algorithm by using a double-array structure".
+    class PieceTrie {
       public:
         void build(const std::vector<std::pair<std::string_view, int32_t>>& pieces);
-        /// The id of bytes, or -1. Reads up to 7 bytes behind the last one.
-        int32_t find(const char* bytes, size_t size) const;
         /// The id of the longest piece that begins bytes, and its size; -1 when there is none.
         int32_t find_longest(const char* bytes, size_t& size) const;
 
       private:
-        struct Slot {
-            uint64_t head = 0;
+        struct Node {
+            uint32_t base = 0;
+            uint32_t parent = std::numeric_limits<uint32_t>::max();  ///< of a free node
             int32_t id = -1;
-            uint32_t size = 0;
         };
-        static constexpr size_t kStemBits = 15;
-        static constexpr size_t kSizeBits = 32;
-        static uint64_t hash(const char* bytes, size_t size);
-        static size_t stem(const char* bytes) {
-            const auto at = [&](size_t i) {
-                return static_cast<uint32_t>(static_cast<unsigned char>(bytes[i]));
-            };
-            return ((at(0) << 16 | at(1) << 8 | at(2)) * 0x9E3779B1U) >> (32 - kStemBits);
-        }
-
-        std::vector<Slot> slots_;
-        std::vector<uint32_t> tails_;  ///< slot → where its bytes stand in pool_
-        std::vector<uint32_t>
-            sizes_;  ///< by stem: bit n = there are pieces of n bytes; bit 0: of kSizeBits or more
-        std::string pool_;
-        unsigned shift_ = 63;
-        size_t size_max_ = 0;
+        static constexpr size_t kBlockNodes = 256;  ///< the children of a node stand in one block
+        static constexpr size_t kOpenBlocks = 4;    ///< older ones are taken as full
+        std::vector<Node> nodes_;
     };
 
     enum class ByteClass : uint8_t { Word, Space, Punctuation, Dropped, Beyond };
@@ -90,13 +75,17 @@ class Tokenizer {
         char bytes[4] = {};
     };
     static constexpr char32_t kTableEnd = 0x3400;
+    static constexpr char32_t kIdeographBegin = 0x4E00;
+    static constexpr char32_t kIdeographEnd = 0xA000;
 
+    struct WordCache;
     class Run;
 
     static Result<Tokenizer> from_json(const std::filesystem::path& file);
     static Result<Tokenizer> from_vocabulary(const std::filesystem::path& directory);
     Result<void> build(const std::vector<std::pair<std::string, int32_t>>& vocabulary);
     void build_tables();
+    int32_t id_of(char32_t c) const;
 
     Settings settings_;
     std::string continuation_prefix_ = "##";
@@ -104,8 +93,8 @@ class Tokenizer {
     std::string start_token_ = "[CLS]";
     std::string end_token_ = "[SEP]";
     std::vector<AddedToken> added_;  ///< longest first
-    PieceTable starts_;
-    PieceTable continuations_;
+    PieceTrie starts_;
+    PieceTrie continuations_;
     int32_t unknown_id_ = 0;
     int32_t start_id_ = 0;
     int32_t end_id_ = 0;
@@ -114,8 +103,14 @@ class Tokenizer {
     std::array<char, 128> ascii_lower_{};
     std::array<int32_t, 128> ascii_id_{};   ///< id of a one-character word
     std::array<bool, 256> starts_added_{};  ///< an added token begins with this byte
-    bool added_inside_words_ = false;  ///< one begins with a letter or digit: look at every byte
-    std::vector<Mapped> mapped_;       ///< [kTableEnd]
+    bool added_inside_words_ = false;    ///< one begins with a letter or digit: look at every byte
+    std::vector<Mapped> mapped_;         ///< [kTableEnd]
+    std::vector<int32_t> ideograph_id_;  ///< of the common ideographs, each a word
+    // For what the vector instructions read: spans of plain ASCII.
+    std::array<char, 2> added_marks_{};  ///< bytes that may begin an added token
+    bool plain_spans_ = false;           ///< there are no more such bytes than added_marks_ holds
+    uint64_t lower_mask_ = 0;            ///< the bits lower-casing sets, in eight bytes
+    uint32_t cache_owner_ = 0;           ///< whose words these are, in the cache of a thread
 };
 
 }  // namespace px::embed

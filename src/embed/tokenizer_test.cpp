@@ -3,12 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <boost/json.hpp>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace px::embed {
@@ -113,6 +115,87 @@ TEST(Tokenizer, KeepsTimeLinearInAWordOfTenMegabytes) {
     for (int i = 0; i < 1'000'000; ++i)
         marks += "\xE3\x80\xAE";  // U+302E, which canonical ordering moves
     EXPECT_THAT(encode(model_tokenizer(), marks), ElementsAre(101, 100, 102));
+}
+
+/// Words and marks joined in every way give the ids of each alone, wherever they stand in the
+/// spans the tokenizer reads at once.
+TEST(Tokenizer, GivesAWordTheSameIdsWhereverItStands) {
+    const std::vector<std::string> parts = {"a",
+                                            "The",
+                                            "inflation",
+                                            "unbelievably",
+                                            "Pneumonoultramicroscopic",
+                                            "x7",
+                                            "2026",
+                                            ".",
+                                            "'",
+                                            "[",
+                                            "[SEP]",
+                                            "\xC3\xA9t\xC3\xA9",
+                                            "na\xC3\xAFve",
+                                            "\xE8\xAA\x9E",
+                                            "\xF0\x9F\x98\x80",
+                                            "\x01",
+                                            "\n",
+                                            "\t",
+                                            std::string(63, 'q'),
+                                            std::string(64, 'q'),
+                                            std::string(65, 'q'),
+                                            std::string(101, 'q')};
+    for (uint32_t seed = 1; seed <= 400; ++seed) {
+        std::mt19937 random(seed);
+        std::string text(random() % 70, ' ');
+        std::vector<int32_t> expected = {101};
+        for (size_t i = 0, count = random() % 60; i < count; ++i) {
+            const std::string& part = parts[random() % parts.size()];
+            const std::vector<int32_t> alone = encode(model_tokenizer(), part);
+            expected.insert(expected.end(), alone.begin() + 1, alone.end() - 1);
+            text += part;
+            text.append(1 + random() % 3, random() % 4 == 0 ? '\n' : ' ');
+        }
+        expected.push_back(102);
+        // In memory of exactly its size, so that a sanitizer sees what is read behind its end.
+        const std::vector<char> exact(text.begin(), text.end());
+        ASSERT_EQ(encode(model_tokenizer(), {exact.data(), exact.size()}), expected)
+            << "seed " << seed;
+    }
+}
+
+TEST(Tokenizer, GivesTheSameIdsOnEveryThread) {
+    std::vector<std::string> texts;
+    std::mt19937 random(7);
+    for (size_t i = 0; i < 300; ++i) {
+        std::string text;
+        for (size_t j = 0; j < 200; ++j) {
+            for (size_t letters = 1 + random() % 9; letters > 0; --letters)
+                text.push_back(static_cast<char>('a' + random() % 6));
+            text.push_back(' ');
+        }
+        texts.push_back(text);
+    }
+    std::vector<std::vector<int32_t>> expected;
+    for (const std::string& text : texts) expected.push_back(encode(model_tokenizer(), text));
+    std::atomic<size_t> wrong{0};
+    std::vector<std::jthread> threads;
+    for (size_t t = 0; t < 4; ++t) {
+        threads.emplace_back([&, t] {
+            for (size_t i = 0; i < texts.size(); ++i) {
+                const size_t at = (i * 7 + t * 31) % texts.size();
+                if (encode(model_tokenizer(), texts[at]) != expected[at]) ++wrong;
+            }
+        });
+    }
+    threads.clear();
+    EXPECT_EQ(wrong, 0U);
+}
+
+TEST_F(TokenizerFolder, KeepsTheWordsOfTwoTokenizersApart) {
+    write_json();
+    const Tokenizer small = Tokenizer::load(folder_).value();
+    for (int i = 0; i < 3; ++i) {
+        EXPECT_THAT(encode(small, "a ab"), ElementsAre(1, 3, 3, 4, 2));
+        EXPECT_THAT(encode(model_tokenizer(), "a ab"), ElementsAre(101, 1037, 11113, 102));
+    }
 }
 
 TEST(Tokenizer, SurvivesSeededRandomBytes) {

@@ -1,6 +1,6 @@
-// Test driver of the tokenizer. Reads one JSON string a line from standard input and prints its ids
-// as a JSON array, with [CLS] and [SEP]. With --measure N it tokenizes every text N times and
-// prints seconds of CPU, tokens and bytes of a pass.
+// Test driver of the tokenizer. Reads one JSON string a line from standard input, or {"hex": …} for
+// bytes that are no text, and prints its ids as a JSON array, with [CLS] and [SEP]. With --measure
+// N it tokenizes every text N times and prints seconds of CPU, tokens and bytes of a pass.
 #include <boost/json.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -23,6 +23,25 @@ double cpu_seconds() {
     return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
+/// The bytes of a line; false when it holds none.
+bool read_line(const std::string& line, std::string& text) {
+    boost::system::error_code code;
+    const boost::json::value value = boost::json::parse(line, code);
+    if (!code && value.is_string()) {
+        text = value.get_string();
+        return true;
+    }
+    const auto* object = code ? nullptr : value.if_object();
+    const auto* hex = object == nullptr ? nullptr : object->if_contains("hex");
+    if (hex == nullptr || !hex->is_string()) return false;
+    text.clear();
+    const std::string digits(hex->get_string());
+    for (size_t i = 0; i + 1 < digits.size(); i += 2) {
+        text.push_back(static_cast<char>(std::strtol(digits.substr(i, 2).c_str(), nullptr, 16)));
+    }
+    return true;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -42,17 +61,16 @@ int main(int argc, char** argv) {
     std::vector<std::string> texts;
     std::vector<int32_t> ids;
     std::string line;
+    std::string text;
     std::string out;
     while (std::getline(std::cin, line)) {
-        boost::system::error_code code;
-        const boost::json::value value = boost::json::parse(line, code);
-        if (code || !value.is_string()) {
-            fmt::print(stderr, "not a JSON string: {}\n", line.substr(0, 80));
+        if (!read_line(line, text)) {
+            fmt::print(stderr, "neither a JSON string nor {{\"hex\": …}}: {}\n",
+                       line.substr(0, 80));
             return 2;
         }
-        const std::string_view text = value.get_string();
         if (measure) {
-            texts.emplace_back(text);
+            texts.push_back(text);
             continue;
         }
         ids.clear();
@@ -73,11 +91,11 @@ int main(int argc, char** argv) {
     const double start = cpu_seconds();
     for (int round = 0; round < rounds; ++round) {
         tokens = bytes = 0;
-        for (const std::string& text : texts) {
+        for (const std::string& given : texts) {
             ids.clear();
-            tokenizer->encode(text, Tokenizer::kNoLimit, ids);
+            tokenizer->encode(given, Tokenizer::kNoLimit, ids);
             tokens += ids.size();
-            bytes += text.size();
+            bytes += given.size();
         }
     }
     fmt::print("{{\"cpu_seconds\":{:.6f},\"rounds\":{},\"tokens\":{},\"bytes\":{}}}\n",

@@ -3,7 +3,7 @@
     python tests/peers/embed_tokenizer.py --px-bin build/dev/bin [--update-cases]
 
 Texts: every file under ../shared/data (bytes that are not UTF-8 replaced), every code point of Unicode, alone and inside a
-word, and seeded random Unicode strings. --update-cases rewrites tests/cases/embed/tokenize.case.
+word, seeded random Unicode strings and seeded random bytes (what is no UTF-8 counts as U+FFFD). --update-cases rewrites tests/cases/embed/tokenize.case.
 """
 import argparse
 import json
@@ -49,7 +49,10 @@ def random_texts(rng, count, vocabulary):
     odd = list("\u0300\u0301\u0323\u0345\u0334\u302e\u302f\u1b44\u1d165\u0338\u05b0\u3099\u309a\u0f71\u00ad\u200b\u200d\ufeff"
                "\u0130\u0131\u017f\u1e9b\u212b\u2126\u03c2\u03a3\u00df\u1fef\u037e\u2028\u0085\u000b\u001c\ufffd\u0000")
     odd += ["\U0001d165", "\U0001d16d", "\U0001d15e", "\U0001e000", "\U0001e94a", "\U00011938", "가", "한", "が", "é", "Å"]
-    pools = [everything, everything[:0x250], everything[0x300:0x3400], odd + list("abc "), list("abcXYZ019 .,-[]#'\n\t")]
+    cjk = [chr(c) for c in (*range(0x3000, 0x3100), *range(0x4E00, 0x4F00), *range(0x9F00, 0xA000), *range(0xAC00, 0xAC40), 0x20000)]
+    emoji = [chr(c) for c in (*range(0x1F300, 0x1F680), *range(0x1F1E6, 0x1F200), 0x200D, 0xFE0F, 0x20E3)] + list("a1# ")
+    pools = [everything, everything[:0x250], everything[0x300:0x3400], odd + list("abc "), list("abcXYZ019 .,-[]#'\n\t"), cjk, emoji,
+             list(map(chr, range(0x80))), [everything[0x370:0x600], cjk, list("abc ")][rng.randrange(3)]]
     words = [word for word in sorted(vocabulary) if not word.startswith("[")]
     for _ in range(count):
         kind = rng.random()
@@ -67,15 +70,22 @@ def random_texts(rng, count, vocabulary):
             yield "".join(rng.choice(rng.choice(pools)) for _ in range(length))
 
 
+def random_bytes(rng, count):
+    pieces = [b"word ", b"Wo", b" ", b"[SEP]", b"[", b"9", "é".encode(), "語".encode(), "😀".encode(), "\u0301".encode(), b"\xed\xa0\x80", b"\xf4\x90"]
+    for _ in range(count):
+        yield b"".join(rng.choice(pieces) if rng.random() < 0.7 else rng.randbytes(rng.randrange(1, 4)) for _ in range(rng.randrange(1, 60)))
+
+
 def compare(batch, args, peer, label):
     with tempfile.TemporaryFile() as given:
         for text in batch:
-            given.write(json.dumps(text).encode() + b"\n")
+            given.write(json.dumps(text if isinstance(text, str) else {"hex": text.hex()}).encode() + b"\n")
         given.seek(0)
         lines = subprocess.run([args.px_bin / "tool_embed_tokenize", args.model], stdin=given, stdout=subprocess.PIPE,
                                check=True).stdout.splitlines()
     if len(lines) != len(batch):
         sys.exit(f"tool_embed_tokenize answered {len(lines)} of {len(batch)} texts")
+    batch = [text if isinstance(text, str) else text.decode("utf-8", "replace") for text in batch]
     count = 0
     for text, line, encoding in zip(batch, lines, peer.encode_batch_fast(batch)):
         ours, theirs = json.loads(line), encoding.ids
@@ -108,7 +118,7 @@ def main():
     parser.add_argument("--px-bin", required=True, type=pathlib.Path)
     parser.add_argument("--model", type=pathlib.Path)
     parser.add_argument("--seed", type=int, default=20261123)
-    parser.add_argument("--random", type=int, default=20000)
+    parser.add_argument("--random", type=int, default=200_000)
     parser.add_argument("--update-cases", action="store_true")
     args = parser.parse_args()
     args.model = args.model or args.px_bin / "../share/px/models/all-MiniLM-L6-v2"
@@ -118,7 +128,7 @@ def main():
     if args.update_cases:
         return update_cases(peer)
     sources = {"code points": texts_of_code_points(), "random strings": random_texts(random.Random(args.seed), args.random, peer.get_vocab()),
-               "shared data": texts_of_data()}
+               "random bytes": random_bytes(random.Random(args.seed), args.random // 10), "shared data": texts_of_data()}
     for label, texts in sources.items():
         batch, size, texts_seen, tokens = [], 0, 0, 0
         for text in texts:

@@ -33,8 +33,8 @@ struct CommandContext {
     Deadline deadline() const { return {std::chrono::steady_clock::time_point::max(), stop}; }
 };
 
-void add_run_commands(CLI::App& cli, CommandContext& context);  // run plan backfill graph
-void add_ask_commands(CLI::App& cli, CommandContext& context);  // ask search sql verify
+void add_run_commands(CLI::App& cli, CommandContext& context);   // run plan backfill graph
+void add_ask_commands(CLI::App& cli, CommandContext& context);   // ask search sql verify
 void add_embed_command(CLI::App& cli, CommandContext& context);  // embed
 void add_history_commands(
     CLI::App& cli, CommandContext& context);  // status runs releases tables quarantine vacuum
