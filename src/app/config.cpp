@@ -706,7 +706,15 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
                     PX_TRY(reader.list(n["separators"], "chunking.separators"));
         }
         if (const YAML::Node n = root["embedding"]) {
-            PX_TRY(reader.expect_map(n, "embedding", {"model", "precision", "kernel"}));
+            PX_TRY(reader.expect_map(
+                n, "embedding",
+                {"model", "precision", "kernel", "query_prefix", "passage_prefix"}));
+            if (n["query_prefix"])
+                definition.query_prefix =
+                    PX_TRY(reader.text(n["query_prefix"], "embedding.query_prefix"));
+            if (n["passage_prefix"])
+                definition.passage_prefix =
+                    PX_TRY(reader.text(n["passage_prefix"], "embedding.passage_prefix"));
             if (n["model"])
                 definition.embedding_model = PX_TRY(reader.text(n["model"], "embedding.model"));
             if (n["precision"]) {

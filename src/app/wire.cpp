@@ -127,6 +127,9 @@ Result<const embed::Encoder*> App::encoder() {
                                        .context("embedding.precision"));
         options.kernel = config_.kernel;
         options.thread_count = config_.thread_count();
+        options.query_prefix = definition().query_prefix;
+        options.passage_prefix = definition().passage_prefix;
+        options.cache_directory = config_.work_folder() / "models";
         encoder_ = PX_TRY(embed::Encoder::load(options).context("embedding.model " +
                                                                 definition().embedding_model));
     }
@@ -166,7 +169,8 @@ pipeline::RunServices App::run_services() {
                 const auto services = [](const Config& config) {
                     const pipeline::Definition& d = config.definition;
                     return std::tie(d.landing_url, d.lake_url, d.catalog_url, d.vectors_url,
-                                    d.embedding_model, d.embedding_precision, config.model_folder);
+                                    d.embedding_model, d.embedding_precision, d.query_prefix,
+                                    d.passage_prefix, config.model_folder);
                 };
                 return services(old) == services(config_);
             }};

@@ -77,6 +77,7 @@ struct Definition {
     chunk::SplitterOptions chunking;
     std::string embedding_model = "all-MiniLM-L6-v2";
     std::string embedding_precision = "bf16";
+    std::string query_prefix, passage_prefix;  ///< put before a text, for models that want one
 
     const SourceDefinition* source(std::string_view source_name) const;
     /// Names clash, a model shadows a source, merge without an id … Errors: InvalidArgument.

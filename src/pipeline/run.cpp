@@ -748,8 +748,8 @@ class RunExecution {
             report_.chunks_reused = touched - report_.chunks_embedded;
             if (purpose_ == Purpose::Plan) return {};
             step("embed.begin");
-            embeddings_ =
-                PX_TRY(fill_vectors(services, delta_, plan, vectors, *encoder_, deadline_));
+            embeddings_ = PX_TRY(fill_vectors(services, delta_, plan, vectors, *encoder_,
+                                              report_.chunks_truncated, deadline_));
             step("embed.end");
         }
         if (purpose_ == Purpose::Plan) return {};
@@ -1240,6 +1240,7 @@ std::string report_json(const RunReport& report) {
                         {"chunks", json::object{{"embed", report.chunks_embedded},
                                                 {"reuse", report.chunks_reused},
                                                 {"delete", report.chunks_deleted},
+                                                {"truncated", report.chunks_truncated},
                                                 {"total", report.chunks_total}}},
                         {"documents", report.documents},
                         {"reasons", json::value_from(report.reasons)},

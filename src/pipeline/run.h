@@ -90,7 +90,8 @@ struct RunReport {
     int64_t chunks_reused =
         0;  ///< chunks of the changed partitions kept, or added with a known vector
     int64_t chunks_deleted = 0;
-    int64_t chunks_total = 0;  ///< in the release
+    int64_t chunks_total = 0;      ///< in the release
+    int64_t chunks_truncated = 0;  ///< of the embedded ones, longer than the model reads
     int64_t documents = 0;
     std::vector<std::string> reasons;  ///< of a halt
     double elapsed_s = 0;

@@ -374,7 +374,8 @@ Result<VectorPlan> plan_vectors(const TextServices& services, const ChunkDelta& 
 Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta,
                                  const VectorPlan& plan,
                                  const std::optional<lake::Snapshot>& base_embeddings,
-                                 const embed::Encoder& encoder, const Deadline& deadline) {
+                                 const embed::Encoder& encoder, int64_t& truncated,
+                                 const Deadline& deadline) {
     StagedTable staged;
     staged.table = std::string(kEmbeddingsTable);
     staged.schema = embeddings_schema();
@@ -396,6 +397,7 @@ Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta
 
     const std::string precision = services.definition.embedding_precision;
     NoProgress quiet;
+    embed::EncodeStats stats;
     for (size_t begin = 0; begin < plan.missing.size(); begin += kVectorGroup) {
         const size_t end = std::min(begin + kVectorGroup, plan.missing.size());
         const std::unordered_set<std::string> group(
@@ -418,8 +420,8 @@ Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta
                 texts.push_back(chunk::embedding_text(point.title, point.text));
             }
             views.assign(texts.begin(), texts.end());
-            const std::vector<float> encoded =
-                PX_TRY(encoder.encode(views, embed::TextKind::Passage, deadline, quiet));
+            const std::vector<float> encoded = PX_TRY(
+                encoder.encode_counted(views, embed::TextKind::Passage, deadline, quiet, stats));
             columnar::RecordBatch batch(embeddings_schema());
             for (size_t i = begin; i < end; ++i) {
                 batch.column(0).append_bytes(plan.missing[i]);
@@ -465,6 +467,7 @@ Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta
         if (services.step) services.step("embed.group");
     }
     services.progress.finish("embed");
+    truncated = static_cast<int64_t>(stats.truncated);
     std::unordered_map<std::string_view, size_t> uses;
     for (const std::string& hash : delta.content_hashes) ++uses[hash];
     for (size_t i = 0; i < delta.added.size(); ++i) {

@@ -68,11 +68,13 @@ Result<VectorPlan> plan_vectors(const TextServices& services, const ChunkDelta& 
 
 /// Fills the vectors of delta.added: cached ones are read, missing ones are encoded in groups, each
 /// staged as one file, so that a resumed run encodes only what is missing. Returns the files for
-/// the embeddings table.
+/// the embeddings table. truncated: texts, among those encoded now, that were longer than the model
+/// reads.
 Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta,
                                  const VectorPlan& plan,
                                  const std::optional<lake::Snapshot>& base_embeddings,
-                                 const embed::Encoder& encoder, const Deadline& deadline);
+                                 const embed::Encoder& encoder, int64_t& truncated,
+                                 const Deadline& deadline);
 
 /// The documents' rows of the changed partitions for the catalog (second stream).
 Result<std::vector<catalog::Publication::Partition>> prepare_documents(

@@ -41,6 +41,12 @@ std::string report_text(const RunReport& report, bool planned) {
             text += fmt::format("  chunks           {}embed {}, {}reuse {}, {}delete {}\n", verb,
                                 report.chunks_embedded, verb, report.chunks_reused, verb,
                                 report.chunks_deleted);
+            if (report.chunks_truncated > 0) {
+                text += fmt::format(
+                    "  {} chunks are longer than the model reads; their ends are not searchable by "
+                    "meaning: make chunking.size smaller\n",
+                    report.chunks_truncated);
+            }
             if (!planned) {
                 text += fmt::format(
                     "Published release {} (run {}): {} documents, {} chunks, in {:.1f} s\n",
