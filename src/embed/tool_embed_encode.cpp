@@ -184,14 +184,19 @@ int main(int argc, char** argv) {
         best_wall = round == 0 ? wall.count() : std::min(best_wall, wall.count());
     }
     const double peak = std::max(peak_before, px::embed::measure_peak_gflops());
+    const auto kernels = px::embed::select_kernels((*encoder)->kernel());
+    if (!kernels) return 1;
+    // How many times the products of f32 a step of this precision makes.
+    const size_t ratio =
+        px::embed::values_per_word(px::embed::coding_of((*encoder)->precision(), **kernels));
     rusage usage{};
     getrusage(RUSAGE_SELF, &usage);
     fmt::print(
         "{{\"cpu_seconds\":{:.6f},\"wall_seconds\":{:.6f},\"tokens\":{},\"texts\":{},"
         "\"kernel\":\"{}\",\"precision\":\"{}\",\"load_seconds\":{:.4f},"
-        "\"peak_gflops\":{:.1f},\"memory_mb\":{:.1f}}}\n",
+        "\"peak_gflops\":{:.1f},\"memory_mb\":{:.1f},\"products_a_word\":{}}}\n",
         best, best_wall, tokens, texts.size(), (*encoder)->kernel(),
         px::embed::precision_name((*encoder)->precision()), load_seconds.count(), peak,
-        static_cast<double>(usage.ru_maxrss) / 1024);
+        static_cast<double>(usage.ru_maxrss) / 1024, ratio);
     return 0;
 }
