@@ -318,6 +318,9 @@ Result<embed::EncoderOptions> encoder_options(const CommandContext& context,
         const Config config = PX_TRY(load_config(*file, context.environment));
         made.model_directory = config.model_folder;
         made.kernel = config.kernel;
+        made.query_prefix = config.definition.query_prefix;
+        made.passage_prefix = config.definition.passage_prefix;
+        made.cache_directory = config.work_folder() / "models";
         made.thread_count = config.thread_count();
         precision = config.definition.embedding_precision;
     } else if (context.file) {
