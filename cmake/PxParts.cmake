@@ -28,7 +28,7 @@ set_target_properties(px_duckdb_lib PROPERTIES
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/lib ${CMAKE_BINARY_DIR}/share/px/models)
 foreach(lib duckdb/libduckdb.so pdfium/libpdfium.so)
   get_filename_component(lib_name ${lib} NAME)
-  file(CREATE_LINK ${PX_DEPS}/${lib} ${CMAKE_BINARY_DIR}/lib/${lib_name} SYMBOLIC)
+  # Copies, not links: the cache they come from belongs to one user.
+  configure_file(${PX_DEPS}/${lib} ${CMAKE_BINARY_DIR}/lib/${lib_name} COPYONLY)
 endforeach()
-file(CREATE_LINK ${PX_DEPS}/models/all-MiniLM-L6-v2
-  ${CMAKE_BINARY_DIR}/share/px/models/all-MiniLM-L6-v2 SYMBOLIC)
+file(COPY ${PX_DEPS}/models/all-MiniLM-L6-v2 DESTINATION ${CMAKE_BINARY_DIR}/share/px/models)

@@ -362,8 +362,16 @@ Result<std::shared_ptr<const ReleaseView>> ReleaseReader::open(const AsOf& as_of
     }
     if (auto known = state_->find(release->id.value)) return known;
     auto view = std::make_shared<ReleaseView>();
-    view->points = PX_TRY(state_->vectors.open({release->index_manifest})
-                              .context(fmt::format("release {}", release->id.value)));
+    auto points = state_->vectors.open({release->index_manifest});
+    if (!points && points.error().code == ErrorCode::NotFound) {
+        return fail(ErrorCode::NotFound,
+                    fmt::format("release {} of {} can't be read any more: its files were vacuumed, "
+                                "or the index was lost ({})",
+                                release->id.value, format_timestamp(release->published_at),
+                                points.error().message),
+                    "Read a newer release; `px releases` lists them.");
+    }
+    view->points = PX_TRY(std::move(points).context(fmt::format("release {}", release->id.value)));
     view->release = std::move(*release);
     return state_->keep(std::move(view));
 }

@@ -100,7 +100,9 @@ void leave_out_ingested(const SourceDefinition& source, const std::string& ds,
 }  // namespace
 
 std::string input_key(const SourceDefinition& source, const std::string& ds) {
-    return "source/" + source.name + (source.mode == SourceMode::Append ? "/" + ds : "");
+    const bool by_date = source.mode == SourceMode::Append ||
+                         (source.mode == SourceMode::Merge && source.is_dated());
+    return "source/" + source.name + (by_date ? "/" + ds : "");
 }
 
 Result<SourceInput> resolve_input(const Definition& definition, const SourceDefinition& source,
@@ -113,6 +115,7 @@ Result<SourceInput> resolve_input(const Definition& definition, const SourceDefi
     const std::string* const newest = newest_delivery(published);
     const auto superseded = [&](const char* event) {
         log::warning(event, {{"source", source.name}, {"ds", ds}, {"released", *newest}});
+        input.note = fmt::format("{} is released; an older date does not set it back", *newest);
         input.nothing_new = true;
         return input;
     };

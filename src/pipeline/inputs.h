@@ -21,6 +21,7 @@ struct SourceInput {
     /// append: every file was ingested under another ds, and this ds has none. snapshot, merge:
     /// what this ds would bring is older than what is released.
     bool nothing_new = false;
+    std::string note;  ///< for people: why that is so, when it is not for want of news
 };
 
 /// The name of a source's input for a logical date among the fingerprints of a release.

@@ -358,6 +358,7 @@ class RunExecution {
             SourceReport source;
             source.name = state.source->name;
             source.unchanged = !state.changed;
+            source.note = state.input.note;
             source.files = static_cast<int64_t>(state.input.files.size());
             for (const InputFile& file : state.input.files) source.bytes += file.size_bytes;
             source.accepted = state.staged.accepted;
@@ -384,7 +385,37 @@ class RunExecution {
 
     Result<void> load_base(catalog::Catalog* catalog) {
         if (catalog != nullptr) base_ = PX_TRY(catalog->latest_release());
-        if (base_) base_fingerprints_ = base_->input_fingerprints;
+        if (!base_) return {};
+        base_fingerprints_ = base_->input_fingerprints;
+        report_.serving = base_->id.value;
+        return check_release();
+    }
+
+    /// What the release names must be there: a lake or an index that was lost is told before
+    /// anything is built on it, and a run that changes nothing tells it too.
+    Result<void> check_release() const {
+        const auto lost = [&](std::string what, Error error) {
+            if (error.code != ErrorCode::NotFound) return error;
+            return fail(ErrorCode::Unavailable,
+                        fmt::format("release {} needs {}, which is not there: {}", base_->id.value,
+                                    what, error.message),
+                        "Mount or restore the folder; to begin anew, move the catalog away");
+        };
+        for (const auto& [name, version] : base_->table_versions) {
+            const std::string entry = fmt::format("{}/_delta_log/{:020}.json", name, version);
+            Result<std::optional<store::ObjectMeta>> found = services_.lake.head(entry);
+            if (found && found->has_value()) continue;
+            // A log may be cleaned up to a checkpoint.
+            const Result<lake::Snapshot> snapshot = table(name).snapshot_at({version});
+            if (!snapshot) {
+                return lost(fmt::format("version {} of table {} in {}", version, name,
+                                        services_.lake.url()),
+                            snapshot.error());
+            }
+        }
+        if (base_->index_manifest.empty()) return {};
+        const auto view = services_.vectors.open({base_->index_manifest});
+        if (!view) return lost("its index", view.error());
         return {};
     }
 
@@ -1055,7 +1086,10 @@ Result<RunReport> carry_through(RunExecution& execution, catalog::Catalog& catal
     if (!before) {
         // A cancelled run goes on at the next call; a failed one begins anew, and finds its staged
         // files again.
-        if (before.error().code != ErrorCode::Cancelled) {
+        if (before.error().code == ErrorCode::Cancelled) {
+            before = fail(ErrorCode::Cancelled, "interrupted",
+                          "`px run` takes it up where it stopped, `px run --restart` begins anew");
+        } else {
             const Result<void> noted =
                 finish(catalog::RunState::Failed, before.error().to_string());
             if (!noted)
@@ -1228,6 +1262,7 @@ std::string report_json(const RunReport& report) {
                                        {"accepted", source.accepted},
                                        {"quarantined", source.rejected},
                                        {"unchanged", source.unchanged},
+                                       {"note", source.note},
                                        {"rejected_samples", std::move(samples)}});
     }
     static constexpr std::string_view kResults[] = {"published", "unchanged", "halted"};

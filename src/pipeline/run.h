@@ -51,7 +51,7 @@ struct RunServices {
 /// While it lives, no other px writes to this pipeline's work folder or to what its catalog rules.
 class PipelineLock {
   public:
-    /// Errors: Conflict naming the process that holds it.
+    /// Errors: Unavailable naming the process that holds it.
     static Result<PipelineLock> acquire(const RunServices& services);
 
   private:
@@ -75,6 +75,7 @@ struct SourceReport {
     std::string name;
     int64_t files = 0, bytes = 0, accepted = 0, rejected = 0;
     bool unchanged = false;
+    std::string note;  ///< why an older date was left alone; else empty
     std::vector<RejectedSample> samples;
 };
 
@@ -94,6 +95,7 @@ struct RunReport {
     int64_t chunks_truncated = 0;  ///< of the embedded ones, longer than the model reads
     int64_t documents = 0;
     std::vector<std::string> reasons;  ///< of a halt
+    int64_t serving = 0;               ///< the release before this run; 0: none
     double elapsed_s = 0;
 };
 std::string report_json(const RunReport& report);

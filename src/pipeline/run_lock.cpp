@@ -17,14 +17,15 @@ Result<RunLock> RunLock::acquire(const std::filesystem::path& path) {
         return fail_errno(code.value(), "cannot create the folder " + path.parent_path().string());
     const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0) return fail_errno(errno, "cannot open the lock " + path.string());
-    RunLock lock(fd);
     if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
         char owner[32] = {};
         if (::pread(fd, owner, sizeof(owner) - 1, 0) <= 0) owner[0] = '?';
-        return fail(ErrorCode::Conflict,
+        ::close(fd);
+        return fail(ErrorCode::Unavailable,
                     fmt::format("another px is working on this pipeline (process {})", owner),
                     "Wait until it is done (px runs shows it), or stop it");
     }
+    RunLock lock(fd);
     const std::string pid = std::to_string(::getpid());
     if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, pid.data(), pid.size(), 0) < 0) {
         return fail_errno(errno, "cannot write the lock " + path.string());

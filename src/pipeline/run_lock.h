@@ -9,8 +9,8 @@ namespace px::pipeline {
 
 class RunLock {
   public:
-    /// Takes the lock file (created, folder included). Errors: Conflict naming the owner's pid when
-    /// another process has it.
+    /// Takes the lock file (created, folder included). Errors: Unavailable naming the owner's pid
+    /// when another process has it.
     static Result<RunLock> acquire(const std::filesystem::path& file);
     ~RunLock();
     RunLock(RunLock&& other) noexcept;

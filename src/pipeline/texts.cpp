@@ -15,7 +15,7 @@ namespace px::pipeline {
 
 namespace {
 
-constexpr size_t kVectorGroup = 2'048;  ///< texts a staged file of vectors: what a kill can cost
+constexpr size_t kVectorGroup = 512;  ///< texts a staged file of vectors: what a kill can cost
 
 columnar::Field field(std::string name, columnar::TypeId type) {
     return {std::move(name), {type}, true};
@@ -348,6 +348,21 @@ Result<void> read_vectors(const TextServices& services, const engine::TableSourc
         deadline);
 }
 
+/// Progress of one group as progress of all of them.
+class GroupProgress final : public Progress {
+  public:
+    GroupProgress(Progress& all, size_t before, size_t total)
+        : all_(all), before_(static_cast<int64_t>(before)), total_(static_cast<int64_t>(total)) {}
+    void update(std::string_view stage, int64_t done, int64_t, std::string_view unit) override {
+        all_.update(stage, before_ + done, total_, unit);
+    }
+    void finish(std::string_view) override {}
+
+  private:
+    Progress& all_;
+    int64_t before_, total_;
+};
+
 }  // namespace
 
 Result<VectorPlan> plan_vectors(const TextServices& services, const ChunkDelta& delta,
@@ -396,7 +411,6 @@ Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta
         first_of.emplace(delta.content_hashes[i], i);
 
     const std::string precision = services.definition.embedding_precision;
-    NoProgress quiet;
     embed::EncodeStats stats;
     for (size_t begin = 0; begin < plan.missing.size(); begin += kVectorGroup) {
         const size_t end = std::min(begin + kVectorGroup, plan.missing.size());
@@ -420,8 +434,9 @@ Result<StagedTable> fill_vectors(const TextServices& services, ChunkDelta& delta
                 texts.push_back(chunk::embedding_text(point.title, point.text));
             }
             views.assign(texts.begin(), texts.end());
+            GroupProgress progress(services.progress, begin, plan.missing.size());
             const std::vector<float> encoded = PX_TRY(
-                encoder.encode_counted(views, embed::TextKind::Passage, deadline, quiet, stats));
+                encoder.encode_counted(views, embed::TextKind::Passage, deadline, progress, stats));
             columnar::RecordBatch batch(embeddings_schema());
             for (size_t i = begin; i < end; ++i) {
                 batch.column(0).append_bytes(plan.missing[i]);

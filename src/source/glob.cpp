@@ -110,9 +110,15 @@ class Walk {
                        size_t part) {
         struct stat status {};
         if (::stat(path.c_str(), &status) != 0) {
-            if (errno == EACCES)
-                return fail_errno(errno, fmt::format("cannot look at {}", path.string()));
-            return {};  // gone, or a link to nothing
+            const int error = errno;
+            if (error != ENOENT && error != ENOTDIR)
+                return fail_errno(error, fmt::format("cannot look at {}", path.string()));
+            struct stat link {};
+            if (::lstat(path.c_str(), &link) != 0) return {};  // gone meanwhile
+            return fail(ErrorCode::Unavailable,
+                        fmt::format("{} is a link to something that is not there", path.string()),
+                        "mount or restore what it points to, or remove the link; nothing was "
+                        "changed");
         }
         if (part + 1 < parts_.size()) {
             if (S_ISDIR(status.st_mode)) return enter(path, shown, part + 1);

@@ -80,10 +80,17 @@ TEST_F(Glob, FollowsLinksButNotInCircles) {
     std::filesystem::create_directory_symlink("..", folder_ / "sub/up");
     std::filesystem::create_directory_symlink(".", folder_ / "sub/self");
     std::filesystem::create_symlink("../a.csv", folder_ / "sub/link.csv");
-    std::filesystem::create_symlink("nothing", folder_ / "sub/broken.csv");
     EXPECT_EQ(found(folder_.path(), "sub/**/*.csv"),
               (Names{"sub/d.csv", "sub/deep/e.csv", "sub/link.csv", "sub/up/a.csv", "sub/up/b.csv",
                      "sub/up/z[1].csv", "sub/up/Ä.csv"}));
+}
+
+TEST_F(Glob, ALinkToNothingIsNamed) {
+    // What it stood for would else look deleted: a share that is not mounted.
+    std::filesystem::create_symlink("nothing", folder_ / "sub/broken.csv");
+    EXPECT_THAT(glob(folder_.path(), "sub/*.csv", {}),
+                IsError(ErrorCode::Unavailable, "sub/broken.csv is a link to something"));
+    EXPECT_THAT(glob(folder_.path(), "sub/d*.csv", {}), IsOk());
 }
 
 TEST_F(Glob, AnUnreadableFolderIsNamed) {

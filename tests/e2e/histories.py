@@ -112,6 +112,47 @@ def an_older_date_does_not_set_newer_truth_back(px):
     home.remove()
 
 
+def a_backfill_repeated_changes_nothing(px):
+    for mode in ("append", "merge"):
+        home = start(px, mode=mode, address='csv: "data/{ds}.csv"')
+        for day, value in (("2026-01-01", 1), ("2026-01-02", 2), ("2026-01-03", 3)):
+            home.write(f"data/{day}.csv", notes(("A", value), ("B" + day[-1], value)))
+        home.run("backfill", "--from", "2026-01-01", "--to", "2026-01-03", expect=0)
+        before = home.state()
+        home.run("backfill", "--from", "2026-01-01", "--to", "2026-01-03", expect=99)
+        check(home.state() == before and len(home.json("releases")) == 3, f"{mode}: a repeated backfill changed something")
+        home.remove()
+
+
+def a_lost_lake_or_index_is_told(px):
+    for folder in ("lake", "index"):
+        home = start(px)
+        home.write("data/a.csv", notes(("A", 1)))
+        home.run("run", "--ds", "2026-01-01", expect=0)
+        (home.folder / folder).rename(home.folder / "moved")
+        (home.folder / folder).mkdir()
+        for command in ("run", "plan"):
+            done = home.run(command, "--ds", "2026-01-01", expect=4)
+            check("which is not there" in done.stderr and "restore" in done.stderr, done.stderr)
+        (home.folder / folder).rmdir()
+        (home.folder / "moved").rename(home.folder / folder)
+        home.run("run", "--ds", "2026-01-01", expect=99)
+        home.remove()
+
+
+def a_link_to_nothing_is_not_a_deletion(px):
+    home = start(px, mode="snapshot")
+    home.write("data/a.csv", notes(("A", 1)))
+    home.write("data/b.csv", notes(("B", 2)))
+    home.run("run", "--ds", "2026-01-01", expect=0)
+    (home.folder / "data/b.csv").rename(home.folder / "b.csv")
+    (home.folder / "data/b.csv").symlink_to("/nowhere/b.csv")
+    done = home.run("run", "--ds", "2026-01-02", expect=4)
+    check("b.csv is a link" in done.stderr, done.stderr)
+    check(len(rows(home)) == 2, rows(home))
+    home.remove()
+
+
 def a_replay_of_an_old_date_leaves_later_deliveries(px):
     for mode in ("snapshot", "merge"):
         home = start(px, mode=mode)
@@ -267,9 +308,9 @@ def two_folders_with_one_catalog_do_not_run_at_once(px):
     home.run("run", "--ds", "2026-01-01", expect=0)
     with open(home.folder / "state/catalog.db.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = other.run("run", "--ds", "2026-01-02", expect=1)
+        done = other.run("run", "--ds", "2026-01-02", expect=4)
         check("another px is working" in done.stderr, done.stderr)
-        done = home.run("vacuum", expect=1)
+        done = home.run("vacuum", expect=4)
         check("another px is working" in done.stderr, done.stderr)
     home.remove()
     other.remove()
@@ -290,7 +331,8 @@ if __name__ == "__main__":
     os.environ.setdefault("PX_LOG", "warning")
     main([a_run_given_up_leaves_nothing_behind, a_merge_killed_between_its_commits_equals_one_that_was_not,
           a_merge_keeps_rows_of_deliveries_of_the_same_date, an_older_date_does_not_set_newer_truth_back,
-          a_replay_of_an_old_date_leaves_later_deliveries, a_lost_catalog_does_not_make_a_run_a_lie, a_model_may_change_its_columns,
+          a_backfill_repeated_changes_nothing, a_lost_lake_or_index_is_told,
+          a_link_to_nothing_is_not_a_deletion, a_replay_of_an_old_date_leaves_later_deliveries, a_lost_catalog_does_not_make_a_run_a_lie, a_model_may_change_its_columns,
           a_source_that_comes_back_begins_anew, an_append_file_that_was_withdrawn_can_come_again,
           equal_files_of_two_dates_are_two_partitions, another_precision_encodes_every_text_again,
           a_run_begun_with_other_addresses_is_given_up, a_check_reads_sources_that_did_not_change,

@@ -143,7 +143,7 @@ def one_run_at_a_time(px):
                               stdout=subprocess.PIPE, text=True)
     try:
         check(holder.stdout.readline().strip() == "held", "no lock")
-        done = home.run("run", "--ds", "2026-11-20", expect=1)
+        done = home.run("run", "--ds", "2026-11-20", expect=4)
         check("another px" in done.stderr and "4711" in done.stderr, done.stderr)
     finally:
         holder.kill()

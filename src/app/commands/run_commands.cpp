@@ -26,14 +26,24 @@ std::string report_text(const RunReport& report, bool planned) {
                                 sample.column.empty() ? "" : ": ", printable(sample.reason));
         }
     }
+    std::string notes;
+    for (const pipeline::SourceReport& source : report.sources) {
+        if (!source.note.empty()) notes += fmt::format("  {:<16} {}\n", source.name, source.note);
+    }
     switch (report.result) {
         case RunResult::Unchanged:
-            text = std::string(
-                "Nothing to do: the sources are what the newest release was made from.\n");
+            if (notes.empty()) {
+                text = "Nothing to do: the sources are what the newest release was made from.\n";
+            } else {
+                text = "Nothing to do.\n" + notes;
+            }
             break;
         case RunResult::Halted:
             text += planned ? "The gate would halt this run:\n"
-                            : "The gate halted the run; the last release keeps serving:\n";
+                    : report.serving > 0
+                        ? fmt::format("The gate halted the run; release {} keeps serving:\n",
+                                      report.serving)
+                        : "The gate halted the run; nothing has been published yet:\n";
             for (const std::string& reason : report.reasons)
                 text += "  - " + printable(reason) + "\n";
             break;
