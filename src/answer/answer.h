@@ -49,8 +49,15 @@ struct Citation {
     int64_t text_start = 0, text_end = 0;  ///< the quote in the document's text (UTF-8 bytes)
 };
 
+/// One sentence of an answer, as its source says it.
+struct Sentence {
+    std::string text;  ///< without its mark; brackets in it are the source's own
+    int citation = 0;  ///< n of its citation; 0: none
+};
+
 struct Answer {
     std::string answer;  ///< sentences, each ending in its [n]; or "Not in the sources."
+    std::vector<Sentence> sentences;  ///< the same, one by one
     bool grounded = false;
     std::vector<Citation> citations;
     std::vector<Passage> passages;
@@ -77,8 +84,8 @@ struct ReleaseView {
 Result<std::vector<Passage>> search(const ReleaseView& view, const embed::Encoder& encoder,
                                     const SearchRequest& request, const AnswerOptions& options,
                                     const Deadline& deadline);
-/// Best passage of each document, for evaluation: (document_id without its source prefix, score),
-/// best first.
+/// Best passage of each document, for evaluation: (document id as its source has it, score), best
+/// first. Documents of two sources or dates with one id are two entries.
 Result<std::vector<std::pair<std::string, double>>> search_documents(const ReleaseView& view,
                                                                      const embed::Encoder& encoder,
                                                                      const SearchRequest& request,
@@ -92,10 +99,11 @@ Result<Answer> ask(const ReleaseView& view, catalog::Catalog& catalog,
 Result<Citation> cite(const ReleaseView& view, catalog::Catalog& catalog,
                       const std::string& chunk_id);
 
-/// Re-derives a document's text from the landed bytes; provided by the pipeline. Checks the landed
-/// file's sha256.
-using Rederive =
-    std::function<Result<std::string>(const catalog::DocumentRow& document, int64_t release)>;
+/// Re-derives a document's text from the landed bytes, by the pipeline file of the run that brought
+/// the row; provided by the pipeline. Checks the landed file's sha256. Errors: also those of the
+/// deadline.
+using Rederive = std::function<Result<std::string>(const catalog::DocumentRow& document,
+                                                   const Deadline& deadline)>;
 struct Verification {
     bool verified = false;
     std::vector<std::pair<std::string, bool>>
@@ -103,6 +111,7 @@ struct Verification {
     std::string reason;  ///< of the first failed step
 };
 Result<Verification> verify(const ReleaseView& view, catalog::Catalog& catalog,
-                            const Citation& citation, const Rederive& rederive);
+                            const Citation& citation, const Rederive& rederive,
+                            const Deadline& deadline);
 
 }  // namespace px::answer

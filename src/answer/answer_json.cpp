@@ -36,12 +36,6 @@ Result<void> read(const json::object& object, std::string_view name, int64_t& ou
     return {};
 }
 
-/// The id as the source has it: what follows the first '/'.
-std::string_view raw_id(std::string_view document_id) {
-    const size_t slash = document_id.find('/');
-    return slash == std::string_view::npos ? document_id : document_id.substr(slash + 1);
-}
-
 }  // namespace
 
 json::object to_json(const Passage& passage) {
@@ -51,7 +45,7 @@ json::object to_json(const Passage& passage) {
     object["dense"] = rounded(passage.dense, 1e6);
     object["lexical"] = rounded(passage.lexical, 1e6);
     object["chunk_id"] = point.id.value;
-    object["document_id"] = raw_id(point.document_id);
+    object["document_id"] = raw_document_id(point.document_id);
     object["document"] = point.document_id;
     object["source"] = point.source;
     object["ds"] = point.ds;
@@ -77,7 +71,7 @@ json::object to_json(const Citation& citation) {
     object["n"] = citation.n;
     object["quote"] = citation.quote;
     object["chunk_id"] = citation.chunk_id;
-    object["document_id"] = raw_id(citation.document_id);
+    object["document_id"] = raw_document_id(citation.document_id);
     object["document"] = citation.document_id;
     object["title"] = citation.title;
     object["author"] = citation.author;

@@ -85,12 +85,16 @@ Result<Answer> ask(const ReleaseView& view, catalog::Catalog& catalog,
         const int n = static_cast<int>(answer.citations.size()) + 1;
         answer.citations.push_back(
             PX_TRY(make_citation(view, catalog, point, chosen.start, chosen.end, n)));
+        answer.sentences.push_back({generate::display_text(answer.citations.back().quote), n});
         if (!answer.answer.empty()) answer.answer += ' ';
-        answer.answer += generate::display_text(answer.citations.back().quote);
+        answer.answer += answer.sentences.back().text;
         answer.answer += " [" + std::to_string(n) + "]";
     }
     answer.grounded = !answer.citations.empty();
-    if (!answer.grounded) answer.answer = kNotInTheSources;
+    if (!answer.grounded) {
+        answer.answer = kNotInTheSources;
+        answer.sentences = {{answer.answer, 0}};
+    }
     answer.elapsed_ms =
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - started)
             .count();

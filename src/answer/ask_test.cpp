@@ -120,6 +120,28 @@ TEST(Ask, TreatsTextAsData) {
     EXPECT_THAT(answer.citations.front().quote, HasSubstr("[99]"));
 }
 
+TEST(Ask, KeepsBracketsOfTheSourceApartFromItsMarks) {
+    TestRelease release({{"reports", "post", "Post", "", "", "",
+                          "The office of Berlin [10115] moved to the harbour in May. The office of "
+                          "Bonn stays at the market [53111]."}});
+    const auto answer = *ask_for(release, "Where is the office of Berlin and of Bonn?");
+    ASSERT_TRUE(answer.grounded);
+    ASSERT_EQ(answer.sentences.size(), answer.citations.size());
+    std::string built;
+    for (size_t i = 0; i < answer.sentences.size(); ++i) {
+        EXPECT_EQ(answer.sentences[i].citation, answer.citations[i].n);
+        EXPECT_EQ(answer.sentences[i].text, generate::display_text(answer.citations[i].quote));
+        built += fmt::format("{}{} [{}]", i > 0 ? " " : "", answer.sentences[i].text,
+                             answer.sentences[i].citation);
+    }
+    EXPECT_EQ(answer.answer, built);
+    EXPECT_THAT(answer.answer, HasSubstr("Berlin [10115] moved"));
+    const auto none = *ask_for(release, "Who won the football championship?");
+    ASSERT_EQ(none.sentences.size(), 1U);
+    EXPECT_EQ(none.sentences[0].text, "Not in the sources.");
+    EXPECT_EQ(none.sentences[0].citation, 0);
+}
+
 TEST(Ask, EncodesABoundedNumberOfSentences) {
     std::vector<TestDocument> documents;
     for (int d = 0; d < 20; ++d) {

@@ -12,6 +12,11 @@ constexpr TimestampMicros kDay = 86'400'000'000;
 
 }  // namespace
 
+std::string_view raw_document_id(std::string_view document_id) {
+    const size_t slash = document_id.find('/');
+    return slash == std::string_view::npos ? document_id : document_id.substr(slash + 1);
+}
+
 std::string citation_date(std::optional<TimestampMicros> time) {
     if (!time) return {};
     std::string text = format_timestamp(*time);

@@ -3,10 +3,15 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "answer/answer.h"
 
 namespace px::answer {
+
+/// The id as the source has it, of one as px has it ("reports/R-7", "reports@2026-11-23/R-7"): what
+/// follows the first '/'.
+std::string_view raw_document_id(std::string_view document_id);
 
 /// "2026-11-23" when the time is midnight UTC, else format_timestamp; "" without one.
 std::string citation_date(std::optional<TimestampMicros> time);

@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <list>
 #include <mutex>
+#include <utility>
 
 namespace px::answer {
 
@@ -15,6 +17,7 @@ namespace {
 constexpr TimestampMicros kSecond = 1'000'000;
 constexpr TimestampMicros kDay = 86'400 * kSecond;
 constexpr int64_t kDocumentsAtOnce = 10'000;
+constexpr std::chrono::milliseconds kWaitMax{3'600'000};
 constexpr std::string_view kDocumentTables[] = {"documents", "analytics_metadata"};
 
 bool all_digits(std::string_view text) {
@@ -199,6 +202,10 @@ struct ReleaseReader::State {
     std::mutex mutex;
     std::list<Opened> opened;  // most recently used first
 
+    std::mutex places_mutex{};
+    std::condition_variable_any place_free{};
+    size_t places_taken = 0;
+
     std::shared_ptr<const ReleaseView> find(int64_t release) {
         const std::lock_guard lock(mutex);
         const auto at = std::find_if(opened.begin(), opened.end(),
@@ -310,13 +317,48 @@ struct ReleaseReader::State {
         return file;
     }
 
+    /// A place among the sessions that run at once.
+    struct Place {
+        State* state = nullptr;
+        explicit Place(State* taken) : state(taken) {}
+        Place(Place&& other) noexcept : state(std::exchange(other.state, nullptr)) {}
+        Place& operator=(Place&&) = delete;
+        ~Place() {
+            if (state == nullptr) return;
+            {
+                const std::lock_guard lock(state->places_mutex);
+                --state->places_taken;
+            }
+            state->place_free.notify_one();
+        }
+    };
+    Result<Place> take_place(const engine::QueryLimits& limits, const Deadline& deadline) {
+        const auto patience = std::chrono::steady_clock::now() +
+                              std::min<std::chrono::milliseconds>(limits.time, kWaitMax);
+        const size_t most = std::max<size_t>(1, options.sql_sessions);
+        std::unique_lock lock(places_mutex);
+        const bool free =
+            place_free.wait_until(lock, deadline.stop, std::min(patience, deadline.at),
+                                  [&] { return places_taken < most; });
+        if (!free) {
+            if (deadline.stop.stop_requested()) PX_TRY(deadline.check());
+            return fail(ErrorCode::RateLimited,
+                        fmt::format("{} SQL queries run already, and none ended in time", most),
+                        "Ask again later, or raise engine.queries in the pipeline file");
+        }
+        ++places_taken;
+        return Place(this);
+    }
+
     struct OpenSession {
-        std::shared_ptr<const TemporaryFile> documents;  // outlives the session
+        Place place;                                     // outlives the session
+        std::shared_ptr<const TemporaryFile> documents;  // likewise
         std::unique_ptr<engine::Session> session;
     };
-    Result<OpenSession> session(const ReleaseView& view, std::string_view sql) {
+    Result<OpenSession> session(const ReleaseView& view, std::string_view sql,
+                                const engine::QueryLimits& limits, const Deadline& deadline) {
         const std::shared_ptr<const Tables> known = PX_TRY(tables(view));
-        OpenSession open;
+        OpenSession open{PX_TRY(take_place(limits, deadline)), {}, {}};
         open.session = PX_TRY(engine.open_session());
         for (const engine::TableSource& table : known->sources)
             PX_TRY(open.session->add_table(table));
@@ -379,7 +421,7 @@ Result<std::shared_ptr<const ReleaseView>> ReleaseReader::open(const AsOf& as_of
 Result<engine::QueryResult> ReleaseReader::sql(const ReleaseView& view, const std::string& sql,
                                                const engine::QueryLimits& limits,
                                                const Deadline& deadline) {
-    const State::OpenSession open = PX_TRY(state_->session(view, sql));
+    const State::OpenSession open = PX_TRY(state_->session(view, sql, limits, deadline));
     PX_TRY(open.session->lock_down());
     return open.session->query_untrusted(sql, limits, deadline);
 }
@@ -388,7 +430,7 @@ Result<engine::QueryResult> ReleaseReader::query(const ReleaseView& view, const 
                                                  const std::vector<std::string>& parameters,
                                                  const engine::QueryLimits& limits,
                                                  const Deadline& deadline) {
-    const State::OpenSession open = PX_TRY(state_->session(view, sql));
+    const State::OpenSession open = PX_TRY(state_->session(view, sql, limits, deadline));
     return open.session->query(sql, parameters, limits, deadline);
 }
 

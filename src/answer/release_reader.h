@@ -35,6 +35,9 @@ struct TableInfo {
 
 struct ReleaseReaderOptions {
     size_t open_views = 4;  ///< releases kept open at once
+    /// SQL sessions at once, each with an engine of its own; further queries wait, no longer than
+    /// they may run.
+    size_t sql_sessions = 4;
     /// Where a release's metadata is written for SQL that names it; empty: the system's folder for
     /// temporary files.
     std::filesystem::path scratch_directory;
@@ -51,7 +54,8 @@ class ReleaseReader {
     /// release).
     Result<std::shared_ptr<const ReleaseView>> open(const AsOf& as_of);
     /// One read-only SELECT of a user over the release's tables (quarantine and documents included
-    /// as `documents`, `analytics_metadata`). Errors: as Session::query_untrusted.
+    /// as `documents`, `analytics_metadata`). Errors: as Session::query_untrusted; RateLimited (no
+    /// session came free in time).
     Result<engine::QueryResult> sql(const ReleaseView& view, const std::string& sql,
                                     const engine::QueryLimits& limits, const Deadline& deadline);
     /// Trusted SQL of ours over the same tables, with parameters.

@@ -236,6 +236,39 @@ TEST_F(ReleaseReaderTest, NamesTheReleaseAndTableOfADamagedLake) {
                 IsError(ErrorCode::NotFound, "table reports of release 1"));
 }
 
+TEST_F(ReleaseReaderTest, RunsABoundedNumberOfQueriesAtOnce) {
+    publish("2026-11-22", {{"a", 1}});
+    ReleaseReaderOptions options;
+    options.sql_sessions = 1;
+    ReleaseReader reader(*catalog_, *vectors_, lake_, *engine_, clock_, options);
+    const auto view = *reader.open({});
+    std::stop_source stopper;
+    std::jthread busy([&] {
+        (void)reader.sql(*view, "select count(*) from range(10000000) a, range(10000000) b", {},
+                         {std::chrono::steady_clock::time_point::max(), stopper.get_token()});
+    });
+    engine::QueryLimits limits;
+    limits.time = std::chrono::milliseconds(300);
+    // The busy one may not have begun yet: then these go before it.
+    Result<engine::QueryResult> refused = reader.sql(*view, "select 1", limits, Deadline::never());
+    for (int i = 0; i < 100 && refused; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        refused = reader.sql(*view, "select 1", limits, Deadline::never());
+    }
+    EXPECT_THAT(refused, IsError(ErrorCode::RateLimited, "1 SQL queries run already"));
+    EXPECT_THAT(
+        reader.query(*view, "select 1", {}, {}, Deadline::after(std::chrono::milliseconds(50))),
+        IsError(ErrorCode::RateLimited));
+    std::stop_source given_up;
+    given_up.request_stop();
+    EXPECT_THAT(reader.sql(*view, "select 1", {},
+                           {std::chrono::steady_clock::time_point::max(), given_up.get_token()}),
+                IsError(ErrorCode::Cancelled));
+    stopper.request_stop();
+    EXPECT_THAT(reader.sql(*view, "select 1", {}, Deadline::never()), IsOk())
+        << "it waits its turn";
+}
+
 TEST_F(ReleaseReaderTest, KeepsAFewViewsOpenAndServesManyThreads) {
     for (int i = 0; i < 4; ++i) publish(fmt::format("2026-11-2{}", i), {{"a", i}});
     reader_ = make(2);

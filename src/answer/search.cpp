@@ -3,6 +3,7 @@
 #include <unordered_map>
 
 #include "answer/answer.h"
+#include "answer/citation.h"
 #include "answer/retrieval.h"
 #include "index/analysis.h"
 
@@ -202,9 +203,7 @@ Result<std::vector<std::pair<std::string, double>>> search_documents(const Relea
     std::unordered_map<std::string, double> best;
     for (const Fused& hit : fused) {
         const index::Point point = view.points->point(hit.point);
-        std::string id = point.document_id;
-        if (id.starts_with(point.source + "/")) id.erase(0, point.source.size() + 1);
-        const auto [entry, is_new] = best.emplace(std::move(id), hit.score);
+        const auto [entry, is_new] = best.emplace(point.document_id, hit.score);
         if (!is_new) entry->second = std::max(entry->second, hit.score);
     }
     documents.assign(best.begin(), best.end());
@@ -212,6 +211,7 @@ Result<std::vector<std::pair<std::string, double>>> search_documents(const Relea
         return a.second != b.second ? a.second > b.second : a.first < b.first;
     });
     if (documents.size() > request.top_k) documents.resize(request.top_k);
+    for (auto& [id, score] : documents) id = raw_document_id(id);
     return documents;
 }
 

@@ -133,5 +133,16 @@ TEST(SearchDocuments, GivesEachDocumentOnceWithoutItsSource) {
               1U);
 }
 
+TEST(SearchDocuments, TellsDocumentsApartByTheirWholeId) {
+    // As append partitions have them: the same id on two dates.
+    TestRelease release({{"reports@2026-01-01", "R/7", "", "", "", "", "Pumps leak oil."},
+                         {"reports@2026-01-02", "R/7", "", "", "", "", "Pumps leak water now."}});
+    const auto found = *search_documents(release.view(), release.encoder(), asking("pumps leak"),
+                                         {}, Deadline::never());
+    ASSERT_EQ(found.size(), 2U);
+    EXPECT_EQ(found[0].first, "R/7");
+    EXPECT_EQ(found[1].first, "R/7");
+}
+
 }  // namespace
 }  // namespace px::answer

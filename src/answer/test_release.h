@@ -151,7 +151,9 @@ class TestRelease {
     }
 
     Rederive rederive() {
-        return [this](const catalog::DocumentRow& document, int64_t) -> Result<std::string> {
+        return [this](const catalog::DocumentRow& document,
+                      const Deadline& deadline) -> Result<std::string> {
+            PX_TRY(deadline.check());
             const auto text = texts_.find(document.document_id);
             if (text == texts_.end()) return fail(ErrorCode::NotFound, "the landed file is gone");
             return text->second;

@@ -7,7 +7,8 @@
 namespace px::answer {
 
 Result<Verification> verify(const ReleaseView& view, catalog::Catalog& catalog,
-                            const Citation& citation, const Rederive& rederive) {
+                            const Citation& citation, const Rederive& rederive,
+                            const Deadline& deadline) {
     Verification verification;
     const auto step = [&](const char* name, bool passed, std::string_view reason) {
         verification.steps.emplace_back(name, passed);
@@ -28,7 +29,7 @@ Result<Verification> verify(const ReleaseView& view, catalog::Catalog& catalog,
                          citation.document_id));
         return verification;
     }
-    const Result<std::string> text = rederive(*document, view.release.id.value);
+    const Result<std::string> text = rederive(*document, deadline);
     if (!text && text.error().code != ErrorCode::Corrupt &&
         text.error().code != ErrorCode::NotFound)
         return text.error();

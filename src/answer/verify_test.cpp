@@ -32,8 +32,8 @@ TEST(Verify, PassesEveryCitationOfAnAnswer) {
     const auto citations = citations_of(release);
     ASSERT_GE(citations.size(), 4U);
     for (const Citation& citation : citations) {
-        const auto verification =
-            verify(release.view(), release.catalog(), citation, release.rederive());
+        const auto verification = verify(release.view(), release.catalog(), citation,
+                                         release.rederive(), Deadline::never());
         ASSERT_THAT(verification, IsOk());
         EXPECT_TRUE(verification->verified) << verification->reason;
         EXPECT_THAT(verification->steps,
@@ -43,7 +43,9 @@ TEST(Verify, PassesEveryCitationOfAnAnswer) {
         EXPECT_EQ(verification->reason, "");
     }
     const auto whole = *cite(release.view(), release.catalog(), citations[0].chunk_id);
-    EXPECT_TRUE(verify(release.view(), release.catalog(), whole, release.rederive())->verified);
+    EXPECT_TRUE(
+        verify(release.view(), release.catalog(), whole, release.rederive(), Deadline::never())
+            ->verified);
 }
 
 TEST(Verify, FailsAtTheStepThatIsWrong) {
@@ -52,8 +54,8 @@ TEST(Verify, FailsAtTheStepThatIsWrong) {
     const auto expect_failed = [&](const char* step, auto change) {
         Citation citation = good;
         change(citation);
-        const auto verification =
-            verify(release.view(), release.catalog(), citation, release.rederive());
+        const auto verification = verify(release.view(), release.catalog(), citation,
+                                         release.rederive(), Deadline::never());
         ASSERT_THAT(verification, IsOk());
         EXPECT_FALSE(verification->verified) << step;
         EXPECT_NE(verification->reason, "");
@@ -95,11 +97,12 @@ TEST(Verify, FailsWhenTheLandedTextIsAnother) {
     std::string& text = release.texts()[citation.document_id];
     text.replace(text.find("outlook"), 7, "OUTLOOK");
     const auto verification =
-        *verify(release.view(), release.catalog(), citation, release.rederive());
+        *verify(release.view(), release.catalog(), citation, release.rederive(), Deadline::never());
     EXPECT_FALSE(verification.verified);
     EXPECT_THAT(verification.reason, HasSubstr("differs"));
     release.texts().clear();
-    const auto gone = *verify(release.view(), release.catalog(), citation, release.rederive());
+    const auto gone =
+        *verify(release.view(), release.catalog(), citation, release.rederive(), Deadline::never());
     EXPECT_FALSE(gone.verified);
     EXPECT_THAT(gone.reason, HasSubstr("the landed file is gone"));
     EXPECT_EQ(gone.steps.size(), 5U);
@@ -108,14 +111,19 @@ TEST(Verify, FailsWhenTheLandedTextIsAnother) {
 TEST(Verify, TellsFailureToLookFromFailureToVerify) {
     TestRelease release(company());
     Citation citation = citations_of(release).front();
-    const Rederive unreachable = [](const auto&, int64_t) -> Result<std::string> {
+    const Rederive unreachable = [](const auto&, const Deadline&) -> Result<std::string> {
         return fail(ErrorCode::Unavailable, "storage is away");
     };
-    EXPECT_THAT(verify(release.view(), release.catalog(), citation, unreachable),
+    EXPECT_THAT(verify(release.view(), release.catalog(), citation, unreachable, Deadline::never()),
                 IsError(ErrorCode::Unavailable));
+    Deadline past;
+    past.at = std::chrono::steady_clock::now() - std::chrono::seconds(1);
+    EXPECT_THAT(verify(release.view(), release.catalog(), citation, release.rederive(), past),
+                IsError(ErrorCode::DeadlineExceeded));
     citation.release = 99;
-    EXPECT_THAT(verify(release.view(), release.catalog(), citation, release.rederive()),
-                IsError(ErrorCode::InvalidArgument, "release 99"));
+    EXPECT_THAT(
+        verify(release.view(), release.catalog(), citation, release.rederive(), Deadline::never()),
+        IsError(ErrorCode::InvalidArgument, "release 99"));
 }
 
 }  // namespace

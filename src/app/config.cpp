@@ -439,6 +439,12 @@ Result<contract::Contract> read_contract(FileReader& reader, const YAML::Node& n
     return contract;
 }
 
+Result<void> check_name(const FileReader& reader, std::string_view what, const YAML::Node& key) {
+    const Result<void> fine = pipeline::check_table_name(what, key.Scalar());
+    if (!fine) return reader.error(key, fine.error().message, fine.error().hint);
+    return {};
+}
+
 Result<pipeline::SourceDefinition> read_source(
     FileReader& reader, const YAML::Node& node, const std::string& name,
     const std::map<std::string, contract::Contract>& contracts) {
@@ -649,6 +655,7 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
         if (const YAML::Node n = root["sources"]) {
             PX_TRY(reader.expect_map(n, "sources", {}));
             for (const auto& entry : n) {
+                PX_TRY(check_name(reader, "source", entry.first));
                 definition.sources.push_back(
                     PX_TRY(read_source(reader, entry.second, entry.first.Scalar(), contracts)));
             }
@@ -657,6 +664,7 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
             PX_TRY(reader.expect_map(n, "models", {}));
             for (const auto& entry : n) {
                 const std::string name = entry.first.Scalar();
+                PX_TRY(check_name(reader, "model", entry.first));
                 PX_TRY(reader.expect_map(entry.second, "models." + name, {"sql"}));
                 if (!entry.second["sql"])
                     return reader.error(entry.second, "models." + name + " lacks 'sql'");
@@ -675,7 +683,7 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
             if (n["url"]) *target = PX_TRY(reader.text(n["url"], std::string(key) + ".url"));
         }
         if (const YAML::Node n = root["engine"]) {
-            PX_TRY(reader.expect_map(n, "engine", {"kind", "memory_mb", "threads"}));
+            PX_TRY(reader.expect_map(n, "engine", {"kind", "memory_mb", "threads", "queries"}));
             if (n["kind"]) {
                 config.engine_kind = PX_TRY(
                     reader.one_of<std::string>(n["kind"], "engine.kind", {{"local", "local"}}));
@@ -683,6 +691,10 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
             if (n["memory_mb"]) {
                 config.engine_memory_mb =
                     PX_TRY(reader.number(n["memory_mb"], "engine.memory_mb", 64, 1 << 20));
+            }
+            if (n["queries"]) {
+                config.sql_queries = static_cast<size_t>(
+                    PX_TRY(reader.number(n["queries"], "engine.queries", 1, 1000)));
             }
             if (n["threads"]) {
                 config.threads = static_cast<size_t>(

@@ -26,6 +26,7 @@ struct Config {
     std::filesystem::path file;  ///< pipeline.yaml, absolute
     std::string engine_kind = "local";
     int64_t engine_memory_mb = 1'024;  ///< of DuckDB
+    size_t sql_queries = 4;            ///< over releases, at once
     size_t threads = 0;                ///< 0: one per hardware thread
     std::string serve_address = "127.0.0.1";
     int serve_port = 8501;

@@ -42,6 +42,12 @@ TEST(Config, ReadsAPipelineFile) {
     EXPECT_DOUBLE_EQ(config.definition.sources[0].contract.halt_above, 0.01);
     EXPECT_EQ(config.definition.sources[1].connection, "sqlite:secret.db");
     EXPECT_EQ(config.serve_port, 8501);
+    EXPECT_EQ(config.sql_queries, 4U);
+    EXPECT_EQ(parse_config(std::string(kGood) + "engine: {queries: 2}\n", "/nowhere/pipeline.yaml",
+                           environment())
+                  .value()
+                  .sql_queries,
+              2U);
 }
 
 TEST(Config, HidesSecretsAndNamesOrigins) {
@@ -88,6 +94,18 @@ TEST(Config, RefusesWhatIsNoPipeline) {
     EXPECT_NE(error_of("pipeline: [x\n").find("pipeline.yaml:"), std::string::npos);
     EXPECT_NE(error_of(with(kGood, "  reports:", "  chunks:")).find("keeps for itself"),
               std::string::npos);
+    for (const char* name : {"pg_notes", "PG_notes", "sqlite_x", "duckdb_x", "pragma_x", "px_x",
+                             "information_schema_2", "Chunks"}) {
+        const std::string refused = error_of(with(kGood, "reports:", std::string(name) + ":"));
+        EXPECT_NE(refused.find("pipeline.yaml:3"), std::string::npos) << refused;
+        EXPECT_NE(refused.find("keeps for itself"), std::string::npos) << refused;
+        const std::string model =
+            error_of(kGood + ("models:\n  " + std::string(name) + ": {sql: select 1 as x}\n"));
+        EXPECT_NE(model.find("pipeline.yaml:12"), std::string::npos) << model;
+    }
+    EXPECT_NE(error_of(with(kGood, "  orders:", "  Reports:")).find("used twice"),
+              std::string::npos)
+        << "SQL knows names in any letter case";
     EXPECT_NE(
         error_of(with(kGood, "mode: append", "mode: append, mode: merge")).find("stands twice"),
         std::string::npos);

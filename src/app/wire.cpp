@@ -112,9 +112,12 @@ Result<catalog::Catalog*> App::catalog() {
 Result<answer::ReleaseReader*> App::reader() {
     catalog::Catalog* opened = PX_TRY(catalog());
     const std::lock_guard lock(mutex_);
-    if (!reader_)
-        reader_ =
-            std::make_unique<answer::ReleaseReader>(*opened, *vectors_, *lake_, *engine_, clock_);
+    if (!reader_) {
+        answer::ReleaseReaderOptions options;
+        options.sql_sessions = config_.sql_queries;
+        reader_ = std::make_unique<answer::ReleaseReader>(*opened, *vectors_, *lake_, *engine_,
+                                                          clock_, options);
+    }
     return reader_.get();
 }
 
@@ -177,19 +180,23 @@ pipeline::RunServices App::run_services() {
 }
 
 answer::Rederive App::rederive() {
-    return [this](const catalog::DocumentRow& document, int64_t release_id) -> Result<std::string> {
+    return [this](const catalog::DocumentRow& document,
+                  const Deadline& deadline) -> Result<std::string> {
+        // A release may keep rows of older runs (append partitions, unchanged sources): each row is
+        // read as the pipeline file of its own run said.
         catalog::Catalog* opened = PX_TRY(catalog());
-        const std::optional<catalog::Release> release = PX_TRY(opened->release({release_id}));
+        const std::optional<catalog::Release> release =
+            PX_TRY(opened->release(document.first_release));
         std::string text = definition().text;
         if (release) {
             const std::optional<catalog::Run> run = PX_TRY(opened->run(release->run));
             if (run) text = run->pipeline_text;
         }
         if (text == definition().text) {
-            return pipeline::rederive_text(definition(), *landing_, document, Deadline::never());
+            return pipeline::rederive_text(definition(), *landing_, document, deadline);
         }
         const Config old = PX_TRY(parse_config(text, config_.file, environment_));
-        return pipeline::rederive_text(old.definition, *landing_, document, Deadline::never());
+        return pipeline::rederive_text(old.definition, *landing_, document, deadline);
     };
 }
 

@@ -19,6 +19,18 @@ Result<int> half(int number) {
 
 Result<int> quarter(int number) { return PX_TRY(half(PX_TRY(half(number)))); }
 
+TEST(Result, WhatATemporaryHeldOutlivesIt) {
+    const auto words = []() -> Result<std::vector<std::string>> {
+        return std::vector<std::string>{"a text too long to be kept inside of a string", "b"};
+    };
+    static_assert(std::is_same_v<decltype(words().value()), std::vector<std::string>>);
+    static_assert(std::is_same_v<decltype(*words()), std::vector<std::string>>);
+    static_assert(std::is_same_v<decltype(words().error()), Error>);
+    std::string all;
+    for (const std::string& word : words().value()) all += word;
+    EXPECT_EQ(all, "a text too long to be kept inside of a stringb");
+}
+
 TEST(Result, TryReturnsTheFirstFailure) {
     EXPECT_EQ(quarter(8).value(), 2);
     EXPECT_EQ(quarter(6).error().message, "odd");

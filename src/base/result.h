@@ -31,16 +31,17 @@ class [[nodiscard]] Result {
 
     T& value() & { return assert(has_value()), *std::get_if<0>(&state_); }
     const T& value() const& { return assert(has_value()), *std::get_if<0>(&state_); }
-    T&& value() && { return assert(has_value()), std::move(*std::get_if<0>(&state_)); }
+    /// By value: what a temporary Result held outlives it, also in `for (auto& x : f().value())`.
+    T value() && { return assert(has_value()), std::move(*std::get_if<0>(&state_)); }
     T& operator*() & { return value(); }
     const T& operator*() const& { return value(); }
-    T&& operator*() && { return std::move(*this).value(); }
+    T operator*() && { return std::move(*this).value(); }
     T* operator->() { return &value(); }
     const T* operator->() const { return &value(); }
 
     Error& error() & { return assert(!has_value()), *std::get_if<1>(&state_); }
     const Error& error() const& { return assert(!has_value()), *std::get_if<1>(&state_); }
-    Error&& error() && { return assert(!has_value()), std::move(*std::get_if<1>(&state_)); }
+    Error error() && { return assert(!has_value()), std::move(*std::get_if<1>(&state_)); }
 
     template <class U>
     T value_or(U&& other) && {
@@ -70,7 +71,7 @@ class [[nodiscard]] Result<void> {
     void value() const { assert(has_value()); }
     Error& error() & { return assert(!has_value()), *error_; }
     const Error& error() const& { return assert(!has_value()), *error_; }
-    Error&& error() && { return assert(!has_value()), std::move(*error_); }
+    Error error() && { return assert(!has_value()), std::move(*error_); }
     Result context(std::string where) && {
         if (error_) error_->context.push_back(std::move(where));
         return std::move(*this);

@@ -430,7 +430,8 @@ Result<std::unique_ptr<DemoCompany>> DemoCompany::create(const std::filesystem::
 GatewayServices DemoCompany::services() {
     State* const state = state_.get();
     const auto rederive = [state](const catalog::DocumentRow& document,
-                                  int64_t) -> Result<std::string> {
+                                  const Deadline& deadline) -> Result<std::string> {
+        PX_TRY(deadline.check());
         const std::lock_guard lock(state->mutex);
         const auto text = state->landed.find(document.document_id);
         if (text == state->landed.end()) {

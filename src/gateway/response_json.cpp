@@ -5,7 +5,6 @@
 #include <bit>
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
-#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <iterator>
@@ -215,50 +214,6 @@ std::string query_result_json(const engine::QueryResult& result, int64_t release
                    "],\"row_count\":{},\"truncated\":{},\"elapsed_ms\":{:.3f},\"release\":{}}}",
                    result.rows.size(), result.truncated, result.elapsed_ms, release);
     return out;
-}
-
-std::vector<Sentence> answer_sentences(std::string_view answer) {
-    std::vector<Sentence> sentences;
-    Sentence current;
-    size_t at = 0, start = 0;
-    const auto finish = [&](size_t end) {
-        std::string_view text = answer.substr(start, end - start);
-        while (!text.empty() && (text.front() == ' ' || text.front() == '\n'))
-            text.remove_prefix(1);
-        while (!text.empty() && (text.back() == ' ' || text.back() == '\n')) text.remove_suffix(1);
-        if (!text.empty() || !current.citations.empty()) {
-            current.text = text;
-            sentences.push_back(std::move(current));
-        }
-        current = {};
-        start = end;
-    };
-    while (at < answer.size()) {
-        int number = 0;
-        size_t end = at;
-        if (answer[at] == '[') {
-            const char* const first = answer.data() + at + 1;
-            const auto [stop, error] =
-                std::from_chars(first, answer.data() + answer.size(), number);
-            if (error == std::errc() && number > 0 && stop != answer.data() + answer.size() &&
-                *stop == ']') {
-                end = static_cast<size_t>(stop - answer.data()) + 1;
-            }
-        }
-        if (end > at) {
-            current.citations.push_back(number);
-            at = end;
-        } else {
-            // The first word after the marks begins the next sentence; a stop right behind them
-            // still belongs to it.
-            const bool belongs = answer[at] == ' ' || answer[at] == '\n' || answer[at] == '.' ||
-                                 answer[at] == ',' || answer[at] == ';';
-            if (!current.citations.empty() && !belongs) finish(at);
-            ++at;
-        }
-    }
-    finish(answer.size());
-    return sentences;
 }
 
 namespace {

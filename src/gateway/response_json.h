@@ -44,11 +44,4 @@ enum class VectorForm { Numbers, Base64 };
 std::string embeddings_json(const std::vector<float>& vectors, size_t width, VectorForm form,
                             std::string_view model, int64_t token_count);
 
-/// Cuts an answer after each run of [n] marks: its sentences, each with the numbers it cites.
-struct Sentence {
-    std::string text;
-    std::vector<int> citations;
-};
-std::vector<Sentence> answer_sentences(std::string_view answer);
-
 }  // namespace px::gateway

@@ -8,27 +8,6 @@
 namespace px::gateway {
 namespace {
 
-TEST(AnswerSentences, EndBehindTheirMarks) {
-    const auto sentences = answer_sentences(
-        "Revenue grows by 6 percent. [1] Copper got dearer [2][3]. Nothing else is known. [10]");
-    ASSERT_EQ(sentences.size(), 3U);
-    EXPECT_EQ(sentences[0].text, "Revenue grows by 6 percent. [1]");
-    EXPECT_EQ(sentences[0].citations, std::vector<int>{1});
-    EXPECT_EQ(sentences[1].text, "Copper got dearer [2][3].");
-    EXPECT_EQ(sentences[1].citations, (std::vector<int>{2, 3}));
-    EXPECT_EQ(sentences[2].citations, std::vector<int>{10});
-}
-
-TEST(AnswerSentences, KeepWhatHasNoMark) {
-    EXPECT_TRUE(answer_sentences("").empty());
-    ASSERT_EQ(answer_sentences("Not in the sources.").size(), 1U);
-    EXPECT_EQ(answer_sentences("Not in the sources.")[0].text, "Not in the sources.");
-    const auto odd =
-        answer_sentences("An array[i] and [x] and [1 are no marks, [0] neither. [99999999999999]");
-    ASSERT_EQ(odd.size(), 1U);
-    EXPECT_TRUE(odd[0].citations.empty());
-}
-
 TEST(QueryResult, KeepsNumbersAsNumbersAndNeverWritesWhatIsNotJson) {
     engine::QueryResult result;
     result.columns = {"n", "d", "t"};

@@ -80,8 +80,7 @@ std::vector<Route> Routes::citation_routes() const {
                      return fail(ErrorCode::NotFound,
                                  "the catalog has no document " + point.document_id);
                  }
-                 const std::string text =
-                     PX_TRY(services_.rederive(*document, view->release.id.value));
+                 const std::string text = PX_TRY(services_.rederive(*document, call.deadline));
                  const auto size = static_cast<int64_t>(text.size());
                  if (point.span.start < 0 || point.span.end < point.span.start ||
                      point.span.end > size) {
@@ -125,8 +124,8 @@ std::vector<Route> Routes::citation_routes() const {
              answer::AsOf as_of;
              if (citation.release > 0) as_of.release = citation.release;
              const auto view = PX_TRY(services_.releases.open(as_of));
-             const auto verification =
-                 PX_TRY(answer::verify(*view, services_.catalog, citation, services_.rederive));
+             const auto verification = PX_TRY(answer::verify(*view, services_.catalog, citation,
+                                                             services_.rederive, call.deadline));
              return json_response(write_json(answer::to_json(verification)));
          }});
     routes.push_back(

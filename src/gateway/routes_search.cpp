@@ -1,4 +1,6 @@
 // /search, /v1/search, /v1/ask.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <map>
@@ -61,14 +63,15 @@ Result<void> write_events(http::StreamWriter& writer, const answer::Answer& answ
     found["passages"] = passages_json(answer.passages);
     found["release"] = answer.release;
     PX_TRY(send("passages", found));
-    for (const Sentence& sentence : answer_sentences(answer.answer)) {
+    for (const answer::Sentence& sentence : answer.sentences) {
         json::array citations;
-        for (const int number : sentence.citations) {
-            const auto cited = std::ranges::find(answer.citations, number, &answer::Citation::n);
-            if (cited != answer.citations.end()) citations.push_back(answer::to_json(*cited));
-        }
+        const auto cited =
+            std::ranges::find(answer.citations, sentence.citation, &answer::Citation::n);
+        if (cited != answer.citations.end()) citations.push_back(answer::to_json(*cited));
         json::object event;
-        event["text"] = sentence.text;
+        event["text"] = sentence.citation > 0
+                            ? fmt::format("{} [{}]", sentence.text, sentence.citation)
+                            : sentence.text;
         event["citations"] = std::move(citations);
         PX_TRY(send("sentence", event));
     }

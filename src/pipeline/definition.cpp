@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/sha256.h"
+#include "engine/table_name.h"
 
 namespace px::pipeline {
 
@@ -55,21 +56,46 @@ bool is_table_name(std::string_view name) {
     });
 }
 
-Result<void> check_name(std::string_view what, const std::string& name,
-                        std::set<std::string>& taken) {
+/// SQL knows names in any letter case.
+std::string folded(std::string_view name) {
+    std::string lower(name);
+    for (char& c : lower) {
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    }
+    return lower;
+}
+
+}  // namespace
+
+Result<void> check_table_name(std::string_view what, std::string_view name) {
     if (!is_table_name(name)) {
         return fail(ErrorCode::InvalidArgument,
                     fmt::format("{} '{}' can't be a table name", what, name),
                     "Use letters, digits and _, beginning with a letter");
     }
-    if (std::ranges::find(kReservedTables, name) != std::end(kReservedTables)) {
+    if (std::ranges::find(kReservedTables, folded(name)) != std::end(kReservedTables)) {
         return fail(ErrorCode::InvalidArgument,
                     fmt::format("{} '{}' has a name that px keeps for itself", what, name),
                     "Choose another name");
     }
-    if (!taken.insert(name).second) {
+    if (engine::is_reserved_table_name(name)) {
+        return fail(
+            ErrorCode::InvalidArgument,
+            fmt::format("{} '{}' has a name that the SQL engine keeps for itself", what, name),
+            "Choose one that doesn't begin with pg_, sqlite_, duckdb_, pragma_, px_ or "
+            "information_schema");
+    }
+    return {};
+}
+
+namespace {
+
+Result<void> check_name(std::string_view what, const std::string& name,
+                        std::set<std::string>& taken) {
+    PX_TRY(check_table_name(what, name));
+    if (!taken.insert(folded(name)).second) {
         return fail(ErrorCode::InvalidArgument, fmt::format("the name '{}' is used twice", name),
-                    "Sources and models share one set of names");
+                    "Sources and models share one set of names, in any letter case");
     }
     return {};
 }

@@ -84,6 +84,10 @@ struct Definition {
     Result<void> validate() const;
 };
 
+/// Whether a source or model may have the name: letters, digits and _, neither of px's own tables
+/// nor in a family of names the engine keeps. what: "source" or "model". Errors: InvalidArgument.
+Result<void> check_table_name(std::string_view what, std::string_view name);
+
 /// The contract of a documents source that names none: columns id, title, author, created_at,
 /// category, text, format, pages, text_offset.
 contract::Contract document_contract();

@@ -33,12 +33,17 @@ Result<std::string> rederive_text(const Definition& definition, const store::Obj
     std::vector<std::string> columns;
     std::vector<std::optional<std::string>> fields;
     if (source->kind == SourceKind::Documents) {
+        source::ExtractOptions options;
+        options.deadline = deadline;
+        PX_TRY(source::check_document_size(static_cast<uint64_t>(hash.size_bytes), document.path,
+                                           options));
         std::ifstream stream(local, std::ios::binary);
         std::string bytes(static_cast<size_t>(hash.size_bytes), '\0');
         if (!stream.read(bytes.data(), hash.size_bytes)) {
             return fail(ErrorCode::Corrupt, "cannot read the landed file " + document.landed_key);
         }
-        source::ExtractedDocument extracted = PX_TRY(source::extract(bytes, document.path, {}));
+        source::ExtractedDocument extracted =
+            PX_TRY(source::extract(bytes, document.path, options));
         columns = {text_rule->name};
         fields = {std::move(extracted.text)};
     } else {

@@ -1157,7 +1157,11 @@ Result<RunReport> run(const RunServices& services, const RunRequest& request,
                                            "given up: addresses or embedding changed", ""));
                 continue;
             }
-            log::info("run.resume", {{"run", old.id.value}, {"ds", old.ds}});
+            log::info("run.resume", {{"run", old.id.value},
+                                     {"ds", old.ds},
+                                     {"hint",
+                                      "it goes on with the files landed then; px run "
+                                      "--restart gives it up and reads them anew"}});
             Definition definition = PX_TRY(
                 services.parse(old.pipeline_text).context("pipeline file of run " + old.id.value));
             RunExecution execution(services, definition, old.ds, deadline,

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <fstream>
 #include <sstream>
@@ -207,13 +208,20 @@ class SourceStager {
     Result<void> document(const InputFile& file) {
         PX_TRY(deadline_.check());
         if (!batch_) PX_TRY(bind(document_fields(), file.path));
+        source::ExtractOptions options;
+        options.deadline = deadline_;
+        const auto size = static_cast<size_t>(file.size_bytes);
+        Result<void> size_is_fine = source::check_document_size(size, file.path, options);
+        // Of a file that is too large only what the quarantine keeps is read.
+        std::string bytes(size_is_fine ? size : std::min(size, kQuarantineRawBytes), '\0');
         std::ifstream stream(file.local, std::ios::binary);
-        std::string bytes(static_cast<size_t>(file.size_bytes), '\0');
-        if (!stream.read(bytes.data(), file.size_bytes)) {
+        if (!stream.read(bytes.data(), static_cast<std::streamsize>(bytes.size()))) {
             return fail(ErrorCode::Corrupt, "the landed file is shorter than it was when landed",
                         "Remove it from the landing zone and run again");
         }
-        Result<source::ExtractedDocument> extracted = source::extract(bytes, file.path, {});
+        Result<source::ExtractedDocument> extracted =
+            size_is_fine ? source::extract(bytes, file.path, options)
+                         : Result<source::ExtractedDocument>(std::move(size_is_fine).error());
         if (!extracted) {
             // One damaged document is one rejected record, judged by the gate; a full disk is not.
             const Error& error = extracted.error();

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -107,6 +108,40 @@ def fifty_megabytes_in_one_cell(px):
     home.remove()
 
 
+def a_page_that_nests_without_end(px):
+    """Comments and quotes that hide nothing from the parser; before the nesting was bounded this ran for hours."""
+    home = small_home(px)
+    home.write("pipeline.yaml", (home.folder / "pipeline.yaml").read_text().replace("*.{md,txt}", "*.{md,txt,html,docx}"))
+    home.write("data/papers/deep.html", "<!--><body>" + "<div>" * 300_000 + "bottom")
+    home.write("data/papers/quoted.html", '<body><a b=c">' + "<div>" * 300_000 + "bottom")
+    done = home.run("run", "--ds", "2026-11-20", expect=3, timeout=120)
+    check("deep.html" in done.stdout and "inside one another" in done.stdout, done.stdout)
+    check("quoted.html" in done.stdout, done.stdout)
+    for name in ("deep", "quoted"):
+        (home.folder / f"data/papers/{name}.html").unlink()
+    home.run("run", "--ds", "2026-11-20", expect=0)
+    home.remove()
+
+
+def a_folder_whose_name_looks_like_a_pattern(px):
+    home = small_home(px)
+    for name in ("u*", "uv [1] q?"):
+        odd = type(home)(px, home.folder / name)
+        shutil.copytree(home.folder / "data", odd.folder / "data")
+        shutil.copy(home.folder / "pipeline.yaml", odd.folder)
+        odd.run("run", "--ds", "2026-11-20", expect=0)
+    for name in ("u*", "uv [1] q?"):
+        odd = type(home)(px, home.folder / name)
+        check(odd.sql("select count(*) from reports") == [[8]], f"wrong rows in {name}")
+        check(odd.sql("select count(*) from documents") == [[10]], f"wrong documents in {name}")
+        odd.write(A, report_rows(1, 9))
+        odd.run("run", "--ds", "2026-11-21", expect=0)
+        check(odd.sql("select count(*) from reports") == [[17]], f"wrong rows in {name}")
+        answer = odd.run("--json", "ask", "What is the outlook of site 3?", expect=0).stdout
+        odd.run("verify", "-", stdin=answer, expect=0)
+    home.remove()
+
+
 def full_disk(px):
     """The file-size limit of the process stands for the disk: writes fail as they do on a full one."""
     home = small_home(px)
@@ -157,6 +192,8 @@ def bad_configuration(px):
                         (good.replace("contract: report}", "contract: raport}"), ["raport", "report"]),
                         (good + "lake: [1]\n", ["lake"]), ("", ["pipeline"]), (good + ": :\n  - [", ["pipeline.yaml:"]),
                         (good.replace("role: text", "role: txt", 1), ["Did you mean 'text'"]),
+                        (good.replace("  items: {jsonl", "  pg_items: {jsonl"), ["pipeline.yaml:5", "pg_items", "keeps for itself"]),
+                        (good.replace("revenue_by_author: {sql", "sqlite_sums: {sql"), ["pipeline.yaml:22", "sqlite_sums"]),
                         (good.replace("sum(revenue)", "sum(revenu)"), ["revenu", "model revenue_by_author"])):
         home.write("pipeline.yaml", text)
         done = home.run("run", "--ds", "2026-11-20", expect=2)
@@ -185,5 +222,5 @@ def a_tampered_landed_file_fails_verification(px):
 if __name__ == "__main__":
     main([header_without_a_column, wrong_header, ragged_rows_above_the_limit, wrong_encoding, unterminated_quote, empty_file,
           no_file_at_all, duplicate_keys_go_to_quarantine, bad_documents_go_to_quarantine_or_halt, encrypted_pdf,
-          fifty_megabytes_in_one_cell, full_disk, unreadable_folder_as_another_user, bad_configuration,
+          fifty_megabytes_in_one_cell, a_page_that_nests_without_end, a_folder_whose_name_looks_like_a_pattern, full_disk, unreadable_folder_as_another_user, bad_configuration,
           a_tampered_landed_file_fails_verification])

@@ -3,6 +3,7 @@
     python tests/e2e/histories.py --px build/release/bin/px
 """
 
+import json
 import os
 import pathlib
 import sys
@@ -58,6 +59,32 @@ def a_run_given_up_leaves_nothing_behind(px):
     killed(home, "publish.commit.notes", "--ds", "2026-01-02")
     home.run("run", "--restart", "--ds", "2026-01-03", expect=0)
     check(rows(home) == [("A", "1.00", "2026-01-01"), ("B", "2.00", "2026-01-03")], rows(home))
+    home.remove()
+
+
+def citations_of_older_dates_outlive_a_change_of_the_pipeline_file(px):
+    home = start(px, address='csv: "data/{ds}.csv"')
+    home.write("data/2026-01-01.csv", notes(("A", 1, "Zebras have stripes and the zoo keeps nine of them.")))
+    home.run("run", "--ds", "2026-01-01", expect=0)
+    home.write("pipeline.yaml", pipeline(address='csv: {path: "data/{ds}.csv", delimiter: ";"}'))
+    home.write("data/2026-01-02.csv", notes(("B", 2, "Bears sleep in winter and the zoo keeps two of them.")).replace(",", ";"))
+    home.run("run", "--ds", "2026-01-02", expect=0)
+    cited = set()
+    for question in ("How many zebras does the zoo keep?", "How many bears does the zoo keep?"):
+        answer = home.run("--json", "ask", question, expect=0).stdout
+        cited |= {citation["document_id"] for citation in json.loads(answer)["citations"]}
+        home.run("verify", "-", stdin=answer, expect=0)
+    check(cited == {"A", "B"}, f"cited: {cited}")
+    home.remove()
+
+
+def a_run_taken_up_says_how_to_begin_anew(px):
+    home = start(px)
+    home.write("data/a.csv", notes(("A", 1)))
+    killed(home, "stage.notes.file", "--ds", "2026-01-01")
+    home.write("data/a.csv", notes(("A", 2)))
+    done = home.run("run", "--ds", "2026-01-01", expect=0, env={"PX_LOG": "info"})
+    check("run.resume" in done.stderr and "--restart" in done.stderr, done.stderr)
     home.remove()
 
 
@@ -336,4 +363,5 @@ if __name__ == "__main__":
           a_source_that_comes_back_begins_anew, an_append_file_that_was_withdrawn_can_come_again,
           equal_files_of_two_dates_are_two_partitions, another_precision_encodes_every_text_again,
           a_run_begun_with_other_addresses_is_given_up, a_check_reads_sources_that_did_not_change,
-          two_folders_with_one_catalog_do_not_run_at_once, the_report_kept_is_the_report_printed])
+          two_folders_with_one_catalog_do_not_run_at_once, the_report_kept_is_the_report_printed,
+          citations_of_older_dates_outlive_a_change_of_the_pipeline_file, a_run_taken_up_says_how_to_begin_anew])

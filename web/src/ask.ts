@@ -92,6 +92,7 @@ export class AskView implements View {
         const wanted = app.asOf;
         try {
             const documents = await get<Documents>('/v1/documents', { limit: 0, as_of: wanted });
+            if (wanted !== app.asOf) return; // another release was chosen meanwhile; its reply counts
             const chosen = this.author.value;
             replace(this.author, h('option', { value: '' }, 'Any author'));
             for (const { name, count } of documents.authors) {
@@ -102,6 +103,7 @@ export class AskView implements View {
             this.authorsOf = wanted;
         } catch {
             // The filter stays as it is; what is wrong shows where it matters, at the answer.
+            if (wanted !== app.asOf) return;
             this.authorsOf = undefined;
         }
         this.markFilters();
@@ -201,8 +203,9 @@ class Turn {
         if (!this.started) replace(this.body, this.text);
         this.started = true;
         if (this.text.childNodes.length > 0) this.text.append(' ');
-        // The marks become chips; the words stay as they are.
-        const words = sentence.text.replace(/(\s*\[\d+\])+(?=[.,;]?\s*$)/, '');
+        // The mark becomes a chip; the words stay as they are, brackets of the source among them.
+        let words = sentence.text;
+        for (const { n } of sentence.citations) words = words.endsWith(` [${n}]`) ? words.slice(0, -` [${n}]`.length) : words;
         const span = h('span', { class: 'sentence' }, words);
         for (const citation of sentence.citations) span.append(' ', this.chip(citation));
         this.text.append(span);

@@ -14,6 +14,9 @@ export class DataView implements View {
     private readonly rejects = byId('quarantine-body');
     private readonly source = byId<HTMLSelectElement>('quarantine-source');
     private shownFor: number | null | undefined = undefined;
+    // Replies of an earlier turn (another release, another source) come too late.
+    private tablesTurn = 0;
+    private rejectsTurn = 0;
 
     constructor() {
         this.source.addEventListener('change', () => this.loadRejects());
@@ -31,8 +34,10 @@ export class DataView implements View {
     }
 
     private loadTables(): void {
+        const turn = ++this.tablesTurn;
         get<{ tables: Table[]; release: number }>('/v1/tables', { as_of: app.asOf }).then(
             ({ tables }) => {
+                if (turn !== this.tablesTurn) return;
                 if (tables.length === 0) {
                     replace(this.tables, empty('No table yet', 'The first release brings the tables of the pipeline.'));
                     return;
@@ -41,14 +46,18 @@ export class DataView implements View {
                 for (const table of tables) list.append(row(table));
                 replace(this.tables, list);
             },
-            (error: unknown) => replace(this.tables, failure(error, () => this.loadTables())),
+            (error: unknown) => {
+                if (turn === this.tablesTurn) replace(this.tables, failure(error, () => this.loadTables()));
+            },
         );
     }
 
     private loadRejects(): void {
         const chosen = this.source.value;
+        const turn = ++this.rejectsTurn;
         get<Grid>('/v1/quarantine', { as_of: app.asOf, source: chosen, limit: 200 }).then(
             (grid) => {
+                if (turn !== this.rejectsTurn) return;
                 if (chosen === '') this.offerSources(grid);
                 if (grid.rows.length === 0) {
                     replace(this.rejects, empty('Nothing in quarantine', 'Every record of this release passed its contract.'));
@@ -57,7 +66,9 @@ export class DataView implements View {
                 const note = grid.truncated ? `The first ${plural(grid.row_count, 'record')}; there are more.` : `${plural(grid.row_count, 'record')}.`;
                 replace(this.rejects, h('p', { class: 'fine' }, note), gridTable(grid, 'Quarantined records'));
             },
-            (error: unknown) => replace(this.rejects, failure(error, () => this.loadRejects())),
+            (error: unknown) => {
+                if (turn === this.rejectsTurn) replace(this.rejects, failure(error, () => this.loadRejects()));
+            },
         );
     }
 

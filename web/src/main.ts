@@ -26,7 +26,7 @@ let newest: number | null = null;
 
 function showView(): void {
     const wanted = window.location.hash.replace(/^#\//, '');
-    const name = wanted in views ? wanted : 'ask';
+    const name = Object.hasOwn(views, wanted) ? wanted : 'ask';
     if (name !== current) closePanel();
     current = name;
     for (const key of Object.keys(views)) {

@@ -41,11 +41,14 @@ export class SqlView implements View {
         const wanted = app.asOf;
         get<{ tables: Table[] }>('/v1/tables', { as_of: wanted }).then(
             ({ tables }) => {
+                if (wanted !== app.asOf) return; // another release was chosen meanwhile; its reply counts
                 this.namesFor = wanted;
                 const known = new Set([...tables.map((table) => table.name), 'documents']);
                 replace(this.names, ...[...known].map((name) => h('li', {}, h('button', { class: 'tag-button', type: 'button', onclick: () => this.insert(name) }, name))));
             },
-            () => replace(this.names),
+            () => {
+                if (wanted === app.asOf) replace(this.names);
+            },
         );
     }
 

@@ -214,7 +214,7 @@ Result<int> verify(CommandContext& context, const AskOptions& options) {
         const auto view =
             PX_TRY(open_view(*app, citation.release > 0 ? std::to_string(citation.release) : ""));
         const answer::Verification result =
-            PX_TRY(answer::verify(*view, *catalog, citation, rederive));
+            PX_TRY(answer::verify(*view, *catalog, citation, rederive, context.deadline()));
         if (result.verified) ++verified;
         if (context.json) {
             json::object object = answer::to_json(result);

@@ -275,6 +275,24 @@ std::string quote_literal(std::string_view text) {
     return quoted += '\'';
 }
 
+Result<std::string> glob_of(const std::string& path) {
+    if (path.find_first_of("*?[") == std::string::npos) return path;
+    if (path.find('\\') != std::string::npos) {
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("the path {} has both a backslash and one of * ? [ in it", path),
+                    "Rename the folder or file");
+    }
+    std::string pattern;
+    for (const char c : path) {
+        if (c == '*' || c == '?' || c == '[') {
+            pattern += {'[', c, ']'};
+        } else {
+            pattern += c;
+        }
+    }
+    return pattern;
+}
+
 // ----------------------------------------------------------------- ColumnView
 
 ColumnView::ColumnView(_duckdb_vector* vector, const Type* type)

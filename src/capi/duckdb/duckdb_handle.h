@@ -275,5 +275,9 @@ std::string library_version();
 /// A name as an SQL identifier: "a""b". A text as an SQL literal: 'a''b'.
 std::string quote_identifier(std::string_view name);
 std::string quote_literal(std::string_view text);
+/// A path as read_parquet and its like take it, which read a name with * ? [ as a pattern: such
+/// characters stand in brackets. Under a sandbox both the path and this must be allowed. Errors:
+/// InvalidArgument (a backslash as well, which DuckDB takes for a separator in patterns).
+Result<std::string> glob_of(const std::string& path);
 
 }  // namespace px::duckdb

@@ -286,6 +286,10 @@ TEST_F(DuckdbTest, NamesAndTextsAreQuoted) {
     EXPECT_EQ(quote_identifier("a\"b"), "\"a\"\"b\"");
     EXPECT_EQ(quote_literal("it's"), "'it''s'");
     EXPECT_EQ(library_version(), "v1.5.5");
+    EXPECT_EQ(glob_of("/a/b.parquet").value(), "/a/b.parquet");
+    EXPECT_EQ(glob_of("/a[b]/c*?.parquet").value(), "/a[[]b]/c[*][?].parquet");
+    EXPECT_EQ(glob_of("/a\\b/c.parquet").value(), "/a\\b/c.parquet");
+    EXPECT_EQ(glob_of("/a\\b/c*.parquet").error().code, ErrorCode::InvalidArgument);
 }
 
 }  // namespace

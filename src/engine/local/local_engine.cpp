@@ -15,6 +15,7 @@ namespace px::engine {
 namespace {
 
 constexpr std::string_view kFolderPrefix = "px_engine_";
+constexpr int64_t kUncountedMb = 512;  // that DuckDB may use beyond its own limit
 
 /// Removes what sessions of killed processes left behind.
 void remove_stale_folders(const std::filesystem::path& temp_directory) {
@@ -35,7 +36,9 @@ void remove_stale_folders(const std::filesystem::path& temp_directory) {
 
 class LocalEngine final : public Engine {
   public:
-    explicit LocalEngine(LocalEngineOptions options) : options_(std::move(options)) {}
+    explicit LocalEngine(LocalEngineOptions options)
+        : options_(std::move(options)),
+          watchdog_(std::make_shared<Watchdog>(options_.growth_limit_mb << 20)) {}
 
     Result<std::unique_ptr<Session>> open_session() override {
         LocalEngineOptions options = options_;
@@ -43,13 +46,14 @@ class LocalEngine final : public Engine {
         // its own.
         options.temp_directory /=
             fmt::format("{}{}_{}", kFolderPrefix, getpid(), next_.fetch_add(1));
-        return LocalSession::open(options);
+        return LocalSession::open(options, watchdog_);
     }
 
     std::string version() const override { return "DuckDB " + duckdb::library_version(); }
 
   private:
     LocalEngineOptions options_;
+    std::shared_ptr<Watchdog> watchdog_;
     static inline std::atomic<int64_t> next_{0};
 };
 
@@ -64,6 +68,9 @@ Result<void> LocalEngineOptions::validate() const {
         return fail(ErrorCode::InvalidArgument,
                     fmt::format("engine thread_count {} is not in 0 … 1024", thread_count));
     }
+    if (growth_limit_mb < 0)
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("engine growth_limit_mb {} is negative", growth_limit_mb));
     if (max_temp_mb < 0)
         return fail(ErrorCode::InvalidArgument,
                     fmt::format("engine max_temp_mb {} is negative", max_temp_mb));
@@ -82,6 +89,7 @@ Result<std::unique_ptr<Engine>> open_local_engine(const LocalEngineOptions& opti
                     fmt::format("engine temp_directory: {}", error.message()),
                     "name a folder that can be written");
     }
+    if (filled.growth_limit_mb == 0) filled.growth_limit_mb = filled.memory_limit_mb + kUncountedMb;
     remove_stale_folders(filled.temp_directory);
     return std::unique_ptr<Engine>(std::make_unique<LocalEngine>(std::move(filled)));
 }

@@ -19,6 +19,10 @@ struct LocalEngineOptions {
     /// folder for temporary files.
     std::filesystem::path temp_directory;
     int64_t max_temp_mb = 8192;  ///< of a session's spilled data; beyond it ResourceExhausted
+    /// What the queries of all sessions together may make the process grow by, in MB; beyond it
+    /// the one that took the most is stopped with ResourceExhausted. 0: memory_limit_mb and 512
+    /// for what DuckDB does not count.
+    int64_t growth_limit_mb = 0;
     Result<void> validate() const;
 };
 

@@ -76,6 +76,20 @@ class LocalEngineTest : public testing::Test {
     std::unique_ptr<Session> session_;
 };
 
+TEST_F(LocalEngineTest, FoldersMayHaveNamesThatLookLikePatterns) {
+    parquet("select 99::bigint as id", "uv/ds=1/x.parquet");  // what u* would find as well
+    const auto first = parquet("select 1::bigint as id", "u*/ds=1/x.parquet");
+    const auto second = parquet("select 2::bigint as id", "[a] q?/ds=2/x.parquet");
+    const Schema schema{{{"id", {TypeId::Int64}}, {"ds", {TypeId::String}}}};
+    ASSERT_TRUE(
+        session_->add_table({"t", schema, {{first, {{"ds", "1"}}}, {second, {{"ds", "2"}}}}}));
+    EXPECT_EQ(rows("select id, ds from t order by id"), (std::vector<std::string>{"1|1", "2|2"}));
+    ASSERT_TRUE(session_->lock_down());
+    const auto result = session_->query_untrusted("select sum(id) from t", {}, Deadline::never());
+    ASSERT_TRUE(result) << result.error().to_string();
+    EXPECT_EQ(result->rows[0][0], "3");
+}
+
 TEST_F(LocalEngineTest, ATableIsItsFilesAndPartitionConstants) {
     auto a = parquet("select 1::bigint as id, 'x' as t", "a.parquet");
     auto b = parquet("select 2::bigint as id, 'y' as t union all select 3, null", "b.parquet");
@@ -380,6 +394,7 @@ TEST_F(LocalEngineTest, FoldersOfKilledProcessesAreRemoved) {
 
 TEST_F(LocalEngineTest, OptionsAreChecked) {
     for (auto change : {+[](LocalEngineOptions& o) { o.memory_limit_mb = 1; },
+                        +[](LocalEngineOptions& o) { o.growth_limit_mb = -1; },
                         +[](LocalEngineOptions& o) { o.thread_count = -1; },
                         +[](LocalEngineOptions& o) { o.max_temp_mb = -1; }}) {
         LocalEngineOptions options;

@@ -7,6 +7,7 @@
 
 #include "engine/local/batch_reader.h"
 #include "engine/local/table_view.h"
+#include "engine/table_name.h"
 
 namespace px::engine {
 namespace {
@@ -17,8 +18,6 @@ using duckdb::quote_literal;
 /// A batch is handed on after this many rows or bytes.
 constexpr int64_t kBatchRows = 16'384;
 constexpr size_t kBatchBytes = 8 << 20;
-/// What a query may add to the process beyond DuckDB's own limit before it is stopped.
-constexpr int64_t kGrowthSlackBytes = 512LL << 20;
 
 std::string folded(std::string_view name) {
     std::string lower(name);
@@ -40,18 +39,19 @@ std::string list_literal(const std::vector<std::string>& texts) {
 }  // namespace
 
 LocalSession::LocalSession(LocalEngineOptions options, duckdb::Database database,
-                           duckdb::Connection connection)
+                           duckdb::Connection connection, std::shared_ptr<Watchdog> watchdog)
     : options_(std::move(options)),
       database_(std::move(database)),
       connection_(std::move(connection)),
-      watchdog_(connection_, (options_.memory_limit_mb << 20) + kGrowthSlackBytes) {}
+      watchdog_(std::move(watchdog)) {}
 
 LocalSession::~LocalSession() {
     std::error_code ignored;
     std::filesystem::remove_all(options_.temp_directory, ignored);
 }
 
-Result<std::unique_ptr<Session>> LocalSession::open(const LocalEngineOptions& options) {
+Result<std::unique_ptr<Session>> LocalSession::open(const LocalEngineOptions& options,
+                                                    std::shared_ptr<Watchdog> watchdog) {
     std::error_code error;
     std::filesystem::create_directories(options.temp_directory, error);
     if (error)
@@ -78,8 +78,8 @@ Result<std::unique_ptr<Session>> LocalSession::open(const LocalEngineOptions& op
         "SET temp_directory = {}; SET max_temp_directory_size = '{}MiB'; SET TimeZone = 'UTC'; "
         "SET Calendar = 'gregorian'; SET enable_progress_bar = false",
         quote_literal(options.temp_directory.string()), options.max_temp_mb)));
-    return std::unique_ptr<Session>(
-        new LocalSession(std::move(filled), std::move(database), std::move(connection)));
+    return std::unique_ptr<Session>(new LocalSession(std::move(filled), std::move(database),
+                                                     std::move(connection), std::move(watchdog)));
 }
 
 Result<void> LocalSession::only_trusted() const {
@@ -100,7 +100,8 @@ Result<std::vector<std::vector<std::pair<std::string, std::string>>>> LocalSessi
         std::map<std::string, std::vector<size_t>> index;
         for (size_t i = first; i < last; ++i) {
             auto& same = index[table.files[i].path.string()];
-            if (same.empty()) paths.push_back(table.files[i].path.string());
+            if (same.empty())
+                paths.push_back(PX_TRY(duckdb::glob_of(table.files[i].path.string())));
             same.push_back(i);
         }
         Result<duckdb::Rows> rows = connection_.query(
@@ -164,14 +165,7 @@ Result<void> LocalSession::add_table(const TableSource& table) {
         file.path = real;
         paths.push_back(real.string());
     }
-    // The name of a file would be read as a pattern.
-    for (const std::string& path : paths) {
-        if (path.find_first_of("*?[") != std::string::npos) {
-            return fail(ErrorCode::InvalidArgument,
-                        fmt::format("the file name {} holds one of * ? [", path),
-                        "rename the folder");
-        }
-    }
+    for (const std::string& path : paths) PX_TRY(duckdb::glob_of(path));
     auto columns = file_columns(resolved);
     if (!columns) {
         Error error = std::move(columns).error();
@@ -213,12 +207,13 @@ Result<duckdb::Rows> LocalSession::start(const std::string& sql,
 
 Result<QueryResult> LocalSession::collect(const std::string& sql,
                                           const std::vector<std::string>& parameters,
-                                          const QueryLimits& limits, const Deadline& deadline) {
+                                          const QueryLimits& limits, Watchdog::Origin origin,
+                                          const Deadline& deadline) {
     auto begin = std::chrono::steady_clock::now();
     Deadline bounded = deadline;
     if (limits.time < std::chrono::hours(24 * 365))
         bounded.at = std::min(bounded.at, begin + limits.time);
-    Watchdog::Watch watch(watchdog_, bounded);
+    Watchdog::Watch watch(*watchdog_, connection_, origin, bounded);
     duckdb::Rows rows = PX_TRY(start(sql, parameters, watch));
     QueryResult result;
     for (const duckdb::Column& column : rows.columns()) {
@@ -264,7 +259,7 @@ Result<QueryResult> LocalSession::query(const std::string& sql,
                                         const std::vector<std::string>& parameters,
                                         const QueryLimits& limits, const Deadline& deadline) {
     PX_TRY(only_trusted());
-    return collect(sql, parameters, limits, deadline);
+    return collect(sql, parameters, limits, Watchdog::Origin::Ours, deadline);
 }
 
 Result<void> LocalSession::stream_batches(
@@ -272,7 +267,7 @@ Result<void> LocalSession::stream_batches(
     const std::function<Result<void>(const columnar::Schema&)>& on_schema,
     const std::function<Result<void>(const columnar::RecordBatch&)>& on_batch,
     const Deadline& deadline) {
-    Watchdog::Watch watch(watchdog_, deadline);
+    Watchdog::Watch watch(*watchdog_, connection_, Watchdog::Origin::Ours, deadline);
     duckdb::Rows rows = PX_TRY(start(sql, parameters, watch));
     columnar::Schema schema = PX_TRY(schema_of(rows.columns()));
     PX_TRY(on_schema(schema));
@@ -329,7 +324,12 @@ Result<void> LocalSession::lock_down() {
     if (locked_) return {};
     PX_TRY(connection_.execute(std::string(guard_macros())));
     std::vector<std::string> files;
-    for (const auto& [name, paths] : tables_) files.insert(files.end(), paths.begin(), paths.end());
+    for (const auto& [name, paths] : tables_) {
+        for (const std::string& path : paths) {
+            files.push_back(path);
+            files.push_back(PX_TRY(duckdb::glob_of(path)));  // what the views name
+        }
+    }
     std::sort(files.begin(), files.end());
     files.erase(std::unique(files.begin(), files.end()), files.end());
     if (!files.empty()) PX_TRY(connection_.execute("SET allowed_paths = " + list_literal(files)));
@@ -365,7 +365,7 @@ Result<QueryResult> LocalSession::query_untrusted(const std::string& sql, const 
 
     // Nothing that passed can write; should something be missed, this transaction can't either.
     PX_TRY(connection_.execute("BEGIN TRANSACTION READ ONLY"));
-    Result<QueryResult> result = collect(sql, {}, limits, deadline);
+    Result<QueryResult> result = collect(sql, {}, limits, Watchdog::Origin::User, deadline);
     Result<void> ended = connection_.execute("ROLLBACK");
     if (result && !ended) return std::move(ended).error();
     return result;

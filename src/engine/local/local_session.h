@@ -20,7 +20,8 @@ namespace px::engine {
 class LocalSession final : public Session {
   public:
     /// options.temp_directory belongs to this session alone; it is removed in the end.
-    static Result<std::unique_ptr<Session>> open(const LocalEngineOptions& options);
+    static Result<std::unique_ptr<Session>> open(const LocalEngineOptions& options,
+                                                 std::shared_ptr<Watchdog> watchdog);
     ~LocalSession() override;
 
     Result<void> add_table(const TableSource& table) override;
@@ -38,14 +39,15 @@ class LocalSession final : public Session {
 
   private:
     LocalSession(LocalEngineOptions options, duckdb::Database database,
-                 duckdb::Connection connection);
+                 duckdb::Connection connection, std::shared_ptr<Watchdog> watchdog);
     Result<void> only_trusted() const;
     Result<std::vector<std::vector<std::pair<std::string, std::string>>>> file_columns(
         const TableSource& table);
     Result<duckdb::Rows> start(const std::string& sql, const std::vector<std::string>& parameters,
                                const Watchdog::Watch& watch);
     Result<QueryResult> collect(const std::string& sql, const std::vector<std::string>& parameters,
-                                const QueryLimits& limits, const Deadline& deadline);
+                                const QueryLimits& limits, Watchdog::Origin origin,
+                                const Deadline& deadline);
     /// on_schema is called once, before the first batch, also when there are no rows.
     Result<void> stream_batches(
         const std::string& sql, const std::vector<std::string>& parameters,
@@ -56,7 +58,7 @@ class LocalSession final : public Session {
     LocalEngineOptions options_;
     duckdb::Database database_;
     duckdb::Connection connection_;
-    Watchdog watchdog_;
+    std::shared_ptr<Watchdog> watchdog_;                      ///< of all sessions of the engine
     std::map<std::string, std::vector<std::string>> tables_;  ///< lower-case name → its files
     bool locked_ = false;
 };

@@ -364,6 +364,36 @@ TEST_F(SandboxTest, GrowthThatDuckDBDoesNotCountIsStoppedToo) {
     EXPECT_TRUE(session->query_untrusted("select 1", limits, Deadline::never()));
 }
 
+TEST_F(SandboxTest, AHeavyQueryDoesNotEndALightOneBesideIt) {
+    const char* heavy =
+        "with recursive a as (select 'x' s, 1 i union all select s || s, i + 1 from a where i < "
+        "31) select max(length(s)) from a";
+    const char* light = "select count(*) from range(10000000) a, range(10000000) b";
+    QueryLimits limits;
+    limits.time = 300s;
+    std::stop_source stopper;
+    std::atomic<bool> begun = false;
+    Result<QueryResult> ended = fail(ErrorCode::Internal, "not run");
+    std::jthread beside([&] {
+        auto session = locked_session();
+        begun = true;
+        ended = session->query_untrusted(light, limits, Deadline::after(1h, stopper.get_token()));
+    });
+    while (!begun) std::this_thread::sleep_for(1ms);
+    std::this_thread::sleep_for(50ms);
+    auto session = locked_session();
+    for (int i = 0; i < 3; ++i) {
+        auto stopped = session->query_untrusted(heavy, limits, Deadline::never());
+        ASSERT_FALSE(stopped);
+        EXPECT_EQ(stopped.error().code, ErrorCode::ResourceExhausted)
+            << stopped.error().to_string();
+    }
+    stopper.request_stop();
+    beside.join();
+    ASSERT_FALSE(ended);
+    EXPECT_EQ(ended.error().code, ErrorCode::Cancelled) << "by its caller, not by the watchdog";
+}
+
 TEST_F(SandboxTest, RandomTextsNeitherCrashNorEscape) {
     std::vector<Case> seeds = read_cases("allowed.case");
     std::vector<Case> refused = read_cases("refused.case");

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "base/utf8.h"
+#include "engine/table_name.h"
 
 namespace px::engine {
 namespace {
@@ -31,18 +32,6 @@ constexpr std::array<std::string_view, 9> kParts = {
     "DESCENDING",        "ORDER_ASCENDING",        "ORDER_DESCENDING"};
 constexpr std::array<std::string_view, 5> kTableFunctions = {"range", "generate_series", "unnest",
                                                              "json_each", "json_tree"};
-constexpr std::array<std::string_view, 20> kSystemTables = {
-    "duckdb_columns",     "duckdb_constraints",
-    "duckdb_databases",   "duckdb_indexes",
-    "duckdb_logs",        "duckdb_schemas",
-    "duckdb_tables",      "duckdb_types",
-    "duckdb_views",       "pragma_database_list",
-    "sqlite_master",      "sqlite_schema",
-    "sqlite_temp_master", "sqlite_temp_schema",
-    "information_schema", "pg_catalog",
-    "pg_class",           "pg_tables",
-    "pg_settings",        "pg_views"};
-
 bool contains(Names names, std::string_view name) {
     return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -311,15 +300,6 @@ class Walker {
 };
 
 }  // namespace
-
-bool is_reserved_table_name(std::string_view name) {
-    std::string lower = folded(name);
-    for (std::string_view prefix :
-         {"duckdb_", "pragma_", "pg_", "sqlite_", "information_schema", "px_"}) {
-        if (lower.starts_with(prefix)) return true;
-    }
-    return contains(kSystemTables, lower);
-}
 
 Result<void> check_sql_text(std::string_view sql, const SqlGuardLimits& limits) {
     if (sql.size() > limits.sql_bytes) {

@@ -28,9 +28,6 @@ Result<void> check_syntax_tree(std::string_view tree, std::string_view sql,
 /// text.
 Result<void> check_sql_text(std::string_view sql, const SqlGuardLimits& limits);
 
-/// Names of DuckDB's own tables, views and file scans that no table of ours may take.
-bool is_reserved_table_name(std::string_view name);
-
 /// Scalar, aggregate and window functions that users may call, in lower case, and those of this
 /// version they may not.
 const std::set<std::string_view>& allowed_functions();

@@ -30,11 +30,12 @@ std::string literal_or_null(const std::optional<std::string>& value) {
     return value ? quote_literal(*value) : "NULL";
 }
 
+/// The caller has seen to it that every path can be named.
 std::string file_list(const std::vector<const TableFile*>& files) {
     std::string list = "[";
     for (const TableFile* file : files) {
         if (list.size() > 1) list += ", ";
-        list += quote_literal(file->path.string());
+        list += quote_literal(duckdb::glob_of(file->path.string()).value_or(file->path.string()));
     }
     return list += ']';
 }

@@ -4,12 +4,17 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 
 namespace px::engine {
 namespace {
+
 constexpr std::chrono::milliseconds kLook{10};
-}
+/// Growth is told apart no better: queries this near to the largest count as equal.
+constexpr double kNearlyLargest = 0.75;
+
+}  // namespace
 
 int64_t resident_bytes() {
     int file = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
@@ -18,17 +23,19 @@ int64_t resident_bytes() {
     ssize_t size = ::read(file, text, sizeof text);
     ::close(file);
     if (size <= 0) return 0;
+    // size resident shared …, in pages; shared are the pages of files.
+    const char* at = text;
     const char* end = text + size;
-    const char* space = text;
-    while (space < end && *space != ' ') ++space;
-    int64_t pages = 0;
-    if (space < end) std::from_chars(space + 1, end, pages);
-    return pages * ::sysconf(_SC_PAGESIZE);
+    int64_t pages[3] = {0, 0, 0};
+    for (int64_t& number : pages) {
+        while (at < end && *at == ' ') ++at;
+        at = std::from_chars(at, end, number).ptr;
+    }
+    return (pages[1] - pages[2]) * ::sysconf(_SC_PAGESIZE);
 }
 
-Watchdog::Watchdog(duckdb::Connection& connection, int64_t growth_bytes_max)
-    : connection_(connection),
-      growth_bytes_max_(growth_bytes_max),
+Watchdog::Watchdog(int64_t growth_bytes_max)
+    : growth_bytes_max_(growth_bytes_max),
       thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
 Watchdog::~Watchdog() {
@@ -36,25 +43,66 @@ Watchdog::~Watchdog() {
     changed_.notify_all();
 }
 
-Watchdog::Reason Watchdog::reason_now() const {
-    if (deadline_.stop.stop_requested()) return Reason::Stopped;
-    if (std::chrono::steady_clock::now() >= deadline_.at) return Reason::Deadline;
-    if (resident_bytes() - resident_at_start_ > growth_bytes_max_) return Reason::Memory;
-    return Reason::None;
+/// Lays what the process grew since the last look to the queries that run, in equal parts, and
+/// takes off what it shrank by.
+void Watchdog::measure() {
+    const int64_t now = resident_bytes();
+    const auto change = static_cast<double>(now - resident_);
+    resident_ = now;
+    double total = 0;
+    double running = 0;
+    for (const Query& query : queries_) {
+        total += query.grown;
+        running += query.reason == Reason::None ? 1 : 0;
+    }
+    for (Query& query : queries_) {
+        if (change > 0 && query.reason == Reason::None) query.grown += change / running;
+        if (change < 0 && total > 0) query.grown *= std::max(0.0, 1 + change / total);
+    }
+}
+
+void Watchdog::stop_largest() {
+    double total = 0;
+    double largest = 0;
+    for (const Query& query : queries_) {
+        if (query.reason != Reason::None) continue;  // it will give its memory back
+        total += query.grown;
+        largest = std::max(largest, query.grown);
+    }
+    if (total <= static_cast<double>(growth_bytes_max_)) return;
+    // Among equals a user's query goes before one of ours, a younger before an older.
+    Query* victim = nullptr;
+    for (Query& query : queries_) {
+        if (query.reason != Reason::None || query.grown < kNearlyLargest * largest) continue;
+        if (victim == nullptr || query.origin == Origin::User || victim->origin == Origin::Ours)
+            victim = &query;
+    }
+    if (victim != nullptr) victim->reason = Reason::Memory;
 }
 
 void Watchdog::run(const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
     while (!stop.stop_requested()) {
-        changed_.wait(lock, stop, [&] { return watching_; });
-        if (!watching_) continue;
-        if (reason_ == Reason::None) reason_ = reason_now();
-        // Again and again: an interruption that comes before the query has begun is forgotten by
-        // DuckDB.
-        if (reason_ != Reason::None) connection_.interrupt();
-        auto next = std::chrono::steady_clock::now() + kLook;
-        if (reason_ == Reason::None && deadline_.at < next) next = deadline_.at;
-        changed_.wait_until(lock, stop, next, [&] { return !watching_; });
+        changed_.wait(lock, stop, [&] { return !queries_.empty(); });
+        if (queries_.empty()) continue;
+        measure();
+        stop_largest();
+        const auto now = std::chrono::steady_clock::now();
+        auto next = now + kLook;
+        for (Query& query : queries_) {
+            if (query.reason == Reason::None) {
+                if (query.deadline.stop.stop_requested()) query.reason = Reason::Stopped;
+                if (now >= query.deadline.at) query.reason = Reason::Deadline;
+            }
+            // Again and again: an interruption that comes before the query has begun is forgotten
+            // by DuckDB.
+            if (query.reason != Reason::None) {
+                query.connection->interrupt();
+            } else {
+                next = std::min(next, query.deadline.at);
+            }
+        }
+        changed_.wait_until(lock, stop, next, [] { return false; });
     }
 }
 
@@ -69,46 +117,46 @@ Result<void> Watchdog::verdict(Reason reason) const {
             return fail(ErrorCode::Cancelled, "the query was cancelled");
         case Reason::Memory:
             return fail(ErrorCode::ResourceExhausted,
-                        fmt::format("the query made the process grow by more than {} MB",
+                        fmt::format("the queries that run made the process grow by more than {} "
+                                    "MB, this one the most",
                                     growth_bytes_max_ >> 20),
                         "ask for less at once");
     }
     return {};
 }
 
-Watchdog::Watch::Watch(Watchdog& dog, Deadline deadline) : dog_(dog) {
-    int64_t resident = resident_bytes();
+Watchdog::Watch::Watch(Watchdog& dog, duckdb::Connection& connection, Origin origin,
+                       Deadline deadline)
+    : dog_(dog) {
     {
-        std::lock_guard lock(dog_.mutex_);
-        dog_.watching_ = true;
-        dog_.deadline_ = std::move(deadline);
-        dog_.resident_at_start_ = resident;
-        dog_.reason_ = Reason::None;
+        const std::lock_guard lock(dog_.mutex_);
+        dog_.measure();  // what came before is not this query's
+        query_ =
+            dog_.queries_.insert(dog_.queries_.end(), {&connection, origin, std::move(deadline)});
     }
     dog_.changed_.notify_all();
 }
 
 Watchdog::Watch::~Watch() {
-    {
-        std::lock_guard lock(dog_.mutex_);
-        dog_.watching_ = false;
-    }
-    dog_.changed_.notify_all();
+    const std::lock_guard lock(dog_.mutex_);
+    dog_.measure();
+    dog_.queries_.erase(query_);
 }
 
 Result<void> Watchdog::Watch::check() const {
-    std::lock_guard lock(dog_.mutex_);
-    if (dog_.reason_ == Reason::None) {
-        if (dog_.deadline_.stop.stop_requested()) dog_.reason_ = Reason::Stopped;
-        if (std::chrono::steady_clock::now() >= dog_.deadline_.at) dog_.reason_ = Reason::Deadline;
+    const std::lock_guard lock(dog_.mutex_);
+    if (query_->reason == Reason::None) {
+        if (query_->deadline.stop.stop_requested()) query_->reason = Reason::Stopped;
+        if (std::chrono::steady_clock::now() >= query_->deadline.at)
+            query_->reason = Reason::Deadline;
     }
-    return dog_.verdict(dog_.reason_);
+    return dog_.verdict(query_->reason);
 }
 
 Error Watchdog::Watch::explain(Error error) const {
     if (error.code != ErrorCode::Cancelled) return error;
-    std::lock_guard lock(dog_.mutex_);
-    Result<void> verdict = dog_.verdict(dog_.reason_);
+    const std::lock_guard lock(dog_.mutex_);
+    Result<void> verdict = dog_.verdict(query_->reason);
     return verdict ? error : std::move(verdict).error();
 }
 

@@ -1,12 +1,12 @@
-// Stops a running query: at its deadline, when its caller gives up, or when the process has grown
-// too large.
+// Stops running queries: each at its deadline or when its caller gives up; and, when all of them
+// together have made the process grow too large, the one that took the most.
 #pragma once
 
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <list>
 #include <mutex>
-#include <optional>
 #include <thread>
 
 #include "base/clock.h"
@@ -15,18 +15,33 @@
 
 namespace px::engine {
 
-/// One thread a session, asleep while no query runs. The connection outlives it.
+/// One thread for all sessions of an engine, asleep while no query runs. Thread-safe. Connections
+/// outlive their watches, the dog outlives both.
 class Watchdog {
   public:
-    /// growth_bytes_max: how much the process may grow during a query. Not every byte of DuckDB
-    /// counts against its own memory limit (long strings and lists do not); this catches the rest.
-    Watchdog(duckdb::Connection& connection, int64_t growth_bytes_max);
+    enum class Origin { Ours, User };
+
+    /// growth_bytes_max: how much the running queries may make the process grow, together. Not
+    /// every byte of DuckDB counts against its own memory limit (long strings and lists do not);
+    /// this catches the rest.
+    explicit Watchdog(int64_t growth_bytes_max);
     ~Watchdog();
 
-    /// Watches from construction to destruction.
+  private:
+    enum class Reason { None, Deadline, Stopped, Memory };
+    struct Query {
+        duckdb::Connection* connection;
+        Origin origin;
+        Deadline deadline;
+        double grown = 0;  ///< bytes the process grew that are laid to this query
+        Reason reason = Reason::None;
+    };
+
+  public:
+    /// Watches one query of a connection from construction to destruction.
     class Watch {
       public:
-        Watch(Watchdog& dog, Deadline deadline);
+        Watch(Watchdog& dog, duckdb::Connection& connection, Origin origin, Deadline deadline);
         ~Watch();
         Watch(const Watch&) = delete;
         Watch& operator=(const Watch&) = delete;
@@ -38,26 +53,24 @@ class Watchdog {
 
       private:
         Watchdog& dog_;
+        std::list<Query>::iterator query_;
     };
 
   private:
-    enum class Reason { None, Deadline, Stopped, Memory };
     void run(const std::stop_token& stop);
-    Reason reason_now() const;
+    void measure();
+    void stop_largest();
     Result<void> verdict(Reason reason) const;
 
-    duckdb::Connection& connection_;
     const int64_t growth_bytes_max_;
-    mutable std::mutex mutex_;
+    std::mutex mutex_;
     std::condition_variable_any changed_;
-    bool watching_ = false;
-    Deadline deadline_;
-    int64_t resident_at_start_ = 0;
-    Reason reason_ = Reason::None;
+    std::list<Query> queries_;  ///< oldest first
+    int64_t resident_ = 0;      ///< when last measured
     std::jthread thread_;
 };
 
-/// Bytes of memory the process holds now; 0 when unknown.
+/// Bytes of memory of its own the process holds now, mapped files not counted; 0 when unknown.
 int64_t resident_bytes();
 
 }  // namespace px::engine

@@ -713,9 +713,11 @@ Result<bool> CsvFileReader::next(RecordBlock& block, const Deadline& deadline) {
 Result<void> CsvFileReader::skip_long_record(RecordBlock& block, const Deadline& deadline) {
     enum class State { FieldStart, Plain, Quoted, QuoteSeen, Closed };
     const RecordPosition start{line_, feed_.offset(), 0};
+    // In storage of its own: the block's is read into again while the record is passed over, and
+    // may be by the next record.
     const size_t kept = std::min(feed_.size(), kLongRecordRawBytes);
-    char* const raw = feed_.storage()->allocate(kept);
-    std::memcpy(raw, feed_.data(), kept);
+    auto storage = std::make_shared<TextStorage>(kept);
+    std::memcpy(storage->data(), feed_.data(), kept);
 
     State state = State::FieldStart;
     int64_t open_line = line_;
@@ -807,8 +809,8 @@ Result<void> CsvFileReader::skip_long_record(RecordBlock& block, const Deadline&
     position_ = i;
     block.fields.resize(columns_.size());
     block.positions.assign(1, place);
-    block.raw.assign(1, {raw, kept});
-    block.storage = feed_.storage();
+    block.raw.assign(1, {storage->data(), kept});
+    block.storage = std::move(storage);
     reject_row(
         block, 0, "too_long",
         fmt::format("the record has {} bytes; max_record_bytes is {} (raw holds its first {})",

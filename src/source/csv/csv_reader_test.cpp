@@ -460,5 +460,41 @@ TEST(CsvReader, SurvivesMutatedFiles) {
     }
 }
 
+TEST(CsvReader, WhatIsKeptOfTooLongRecordsOutlivesTheNextBlock) {
+    // Lone CRs, so that a record can end with the last byte of a block; escaped fields, which take
+    // memory beside the text; blocks are read in turn, so that one must outlive the next.
+    const px::testing::TempDir folder;
+    CsvOptions options;
+    options.block_bytes = 64;
+    options.max_record_bytes = 64;
+    for (size_t length = 40; length < 150; ++length) {
+        for (const size_t next :
+             {size_t{1}, size_t{30}, size_t{60}, 128 - length % 64, size_t{200}}) {
+            std::string text = "a,b\r\"q\"\"\",1\r";
+            text += std::string(length, 'x') + ",\"y\"\"\"\r";
+            text += std::string(next, 'z') + ",\"w\"\"\"\r\"e\"\"\",2\r";
+            write_file(folder / "x.csv", text);
+            const ReadRecords read = read_csv(folder / "x.csv", options);
+            ASSERT_FALSE(read.error) << read.error->message;
+            ASSERT_EQ(read.records.size(), 4U) << length << " " << next;
+            for (const size_t row : {size_t{1}, size_t{2}}) {
+                const auto& record = read.records[row];
+                const char letter = row == 1 ? 'x' : 'z';
+                const size_t letters = row == 1 ? length : next;
+                if (record.rule.empty()) {
+                    EXPECT_EQ(record.fields[0], std::string(letters, letter))
+                        << length << " " << next;
+                    continue;
+                }
+                EXPECT_EQ(record.rule, "too_long");
+                EXPECT_EQ(record.raw.substr(0, std::min(letters, record.raw.size())),
+                          std::string(std::min(letters, record.raw.size()), letter))
+                    << length << " " << next;
+            }
+            EXPECT_EQ(read.records[3].fields[0], "e\"");
+        }
+    }
+}
+
 }  // namespace
 }  // namespace px::source

@@ -109,7 +109,7 @@ class Reader {
         pugi::xml_node node = root;
         size_t step_count = 0;
         while (true) {
-            if ((++step_count & 0xFFFF) == 0) PX_TRY(deadline.check());
+            if ((step_count++ & 0x3FF) == 0) PX_TRY(deadline.check());
             if (writer_.is_full()) return {};
             if (enter(node)) {
                 if (const pugi::xml_node first = node.first_child()) {
@@ -153,8 +153,13 @@ class Reader {
         if (name == "tbl") return writer_.block_break(Break::Paragraph), true;
         if (name == "tr") return rows_.push_back(writer_.begin_row()), true;
         if (name == "tc") return cells_.push_back(writer_.begin_cell(row_start())), true;
-        if (name == "Fallback") return !child_of(node.parent(), "Choice");
-        if (name == "Choice") return node == child_of(node.parent(), "Choice");
+        if (name == "AlternateContent")
+            return alternates_.push_back({node, child_of(node, "Choice")}), true;
+        if (name == "Choice" || name == "Fallback") {
+            if (alternates_.empty() || alternates_.back().node != node.parent()) return true;
+            const pugi::xml_node first_choice = alternates_.back().first_choice;
+            return name == "Choice" ? node == first_choice : !first_choice;
+        }
         if (name == "footnote" || name == "endnote") {
             return attribute_of(node, "type").empty() || attribute_of(node, "type") == "normal";
         }
@@ -177,6 +182,8 @@ class Reader {
             writer_.block_break(Break::Line);
         } else if (name == "tbl") {
             writer_.block_break(Break::Paragraph);
+        } else if (name == "AlternateContent" && !alternates_.empty()) {
+            alternates_.pop_back();
         }
     }
 
@@ -222,8 +229,13 @@ class Reader {
         size_t start;
         StyleKind kind;
     };
+    /// Alternate contents around, and what is read of each: its first choice, else its fallback.
+    struct Alternate {
+        pugi::xml_node node, first_choice;
+    };
     TextWriter& writer_;
     const Styles& styles_;
+    std::vector<Alternate> alternates_;
     std::vector<size_t> rows_;
     std::vector<TextWriter::Cell> cells_;
     std::vector<Paragraph> paragraphs_;

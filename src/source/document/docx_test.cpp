@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <ctime>
 #include <string>
 
 #include "source/document/sample_files.h"
@@ -52,6 +53,23 @@ TEST(Docx, AlternateContentIsReadOnce) {
                    "mc:Choice><mc:Fallback><w:t>twice</w:t></mc:Fallback>"
                    "</mc:AlternateContent></w:r></w:p>"),
               "once");
+}
+
+TEST(Docx, AlternateContentIsReadInLinearTime) {
+    std::string body = "<w:p><w:r><mc:AlternateContent>";
+    for (int i = 0; i < 300'000; ++i) body += "<mc:Fallback/>";
+    body += "<mc:Fallback><w:t>end</w:t></mc:Fallback></mc:AlternateContent></w:r></w:p>";
+    const std::clock_t start = std::clock();
+    EXPECT_EQ(docx(body), "end");
+    EXPECT_LT(std::clock() - start, 20 * CLOCKS_PER_SEC);
+}
+
+TEST(Docx, AlternateContentMayNest) {
+    EXPECT_EQ(docx("<w:p><w:r><mc:AlternateContent><mc:Choice><mc:AlternateContent><mc:Fallback>"
+                   "<w:t>in</w:t></mc:Fallback></mc:AlternateContent><w:t> first</w:t></mc:Choice>"
+                   "<mc:Choice><w:t>second</w:t></mc:Choice><mc:Fallback><w:t>last</w:t>"
+                   "</mc:Fallback></mc:AlternateContent></w:r></w:p>"),
+              "in first");
 }
 
 TEST(Docx, NotesFollowTheText) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <chrono>
 #include <string>
 #include <utility>
 
@@ -74,12 +75,6 @@ Result<ExtractedDocument> dispatch(std::string_view bytes, std::string_view file
         return fail(ErrorCode::Corrupt, "the file is empty (0 bytes)",
                     "Put the real file in its place or delete it");
     }
-    if (bytes.size() > options.file_bytes_max) {
-        return fail(ErrorCode::ResourceExhausted,
-                    fmt::format("the file has {} bytes, the limit is {}", bytes.size(),
-                                options.file_bytes_max),
-                    "Raise the limit of bytes of a document or split the file");
-    }
     switch (*format) {
         case DocumentFormat::PlainText:
             return extract_plain(bytes);
@@ -108,6 +103,7 @@ Result<void> ExtractOptions::validate() const {
     if (html_memory_max == 0) return refuse("html_memory_max");
     if (html_depth_max <= 0) return refuse("html_depth_max");
     if (page_count_max <= 0) return refuse("page_count_max");
+    if (time_max.count() <= 0) return refuse("time_max");
     return {};
 }
 
@@ -126,11 +122,36 @@ std::optional<DocumentFormat> document_format(std::string_view file_name) {
     return std::nullopt;
 }
 
+Result<void> check_document_size(uint64_t size_bytes, std::string_view file_name,
+                                 const ExtractOptions& options) {
+    if (size_bytes <= options.file_bytes_max) return {};
+    return fail(ErrorCode::ResourceExhausted,
+                fmt::format("the file has {} bytes, the limit is {}", size_bytes,
+                            options.file_bytes_max),
+                "Raise the limit of bytes of a document or split the file")
+        .with(fmt::format("document {}", file_name));
+}
+
 Result<ExtractedDocument> extract(std::string_view bytes, std::string_view file_name,
                                   const ExtractOptions& options) {
     const std::string place = fmt::format("document {}", file_name);
-    auto result = dispatch(bytes, file_name, options);
-    if (!result) return std::move(result).context(place);
+    PX_TRY(options.validate().context(place));
+    PX_TRY(check_document_size(bytes.size(), file_name, options));
+    ExtractOptions bounded = options;
+    const auto now = std::chrono::steady_clock::now();
+    if (options.deadline.at - now > options.time_max) bounded.deadline.at = now + options.time_max;
+    auto result = dispatch(bytes, file_name, bounded);
+    if (!result) {
+        if (result.error().code == ErrorCode::DeadlineExceeded &&
+            options.deadline.check().has_value()) {
+            return fail(ErrorCode::ResourceExhausted,
+                        fmt::format("reading the document took longer than {} ms",
+                                    options.time_max.count()),
+                        "Leave it out of the source's pattern, or split it")
+                .with(place);
+        }
+        return std::move(result).context(place);
+    }
     ExtractedDocument& document = result.value();
     if (!utf8_is_valid(document.text)) {
         document.text = utf8_sanitize(document.text);

@@ -4,7 +4,9 @@
 // docs/formats/document.md.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string_view>
 
@@ -24,7 +26,11 @@ struct ExtractOptions {
     size_t html_memory_max = size_t{1} << 30;  ///< html: of the parsed tree, bytes
     int html_depth_max = 2'000;                ///< html: elements inside one another
     int page_count_max = 20'000;               ///< pdf
-    Deadline deadline = Deadline::never();     ///< looked at between pages and inside parsers
+    /// Of work on one document. Beyond it the document is refused with ResourceExhausted, the
+    /// others go on; a page of a PDF is always finished.
+    std::chrono::milliseconds time_max{120'000};
+    Deadline deadline = Deadline::never();  ///< of the caller; looked at between pages and inside
+                                            ///< parsers
 
     /// InvalidArgument naming the field that is zero or negative.
     Result<void> validate() const;
@@ -33,6 +39,11 @@ struct ExtractOptions {
 /// The format a file name stands for: .txt .text .md .markdown .html .htm .xhtml .pdf .docx in any
 /// case; else nullopt.
 std::optional<DocumentFormat> document_format(std::string_view file_name);
+
+/// ResourceExhausted when a file of this size is beyond file_bytes_max: to be asked before it is
+/// read into memory. extract() asks as well.
+Result<void> check_document_size(uint64_t size_bytes, std::string_view file_name,
+                                 const ExtractOptions& options);
 
 /// Extracts text and metadata. file_name decides the format and appears in errors. Text is never
 /// empty, always valid UTF-8, without NUL. Errors, each with file_name as context:

@@ -15,15 +15,24 @@
 namespace px::source {
 namespace {
 
-enum class Stop { No, Memory, Deadline };
+/// gumbo looks through its open elements for every tag, and for every character of formatted text:
+/// its work is at most about the bytes of the text times the open elements.
+constexpr size_t kStepsMax = 20'000'000'000;
+constexpr size_t kOpenElementsLeast = 160;  ///< that a file of any size may have
+
+enum class Stop { No, Memory, Deadline, Depth, Unknown };
 
 /// Hands out memory in power-of-two sizes, reuses what is given back, frees all at its end. When
-/// the bound or the deadline is reached it leaves gumbo by longjmp: gumbo is C without clean-up of
+/// a bound or the deadline is reached it leaves gumbo by longjmp: gumbo is C without clean-up of
 /// its own, and all its memory is in here.
+///
+/// The depth is bounded here as well, since only gumbo knows which tags of a text are tags: its
+/// stack of open elements is an array that is given back when one of twice the size has been
+/// taken. The first such array is known by its size and by the two that are taken right after it.
 class Arena {
   public:
-    Arena(size_t bytes_max, const Deadline& deadline)
-        : bytes_max_(bytes_max), deadline_(deadline) {}
+    Arena(size_t bytes_max, size_t open_elements_max, const Deadline& deadline)
+        : bytes_max_(bytes_max), open_elements_max_(open_elements_max), deadline_(deadline) {}
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;
     ~Arena() {
@@ -34,9 +43,19 @@ class Arena {
         }
     }
 
-    static void* allocate(void* self, size_t size) { return static_cast<Arena*>(self)->take(size); }
+    static void* allocate(void* self, size_t size) {
+        auto* arena = static_cast<Arena*>(self);
+        void* memory = arena->take(size);
+        if (arena->open_elements_ == nullptr) arena->look_for_stack(memory, size);
+        arena->newest_ = memory;
+        arena->newest_size_ = size;
+        return memory;
+    }
     static void deallocate(void* self, void* memory) {
-        if (memory != nullptr) static_cast<Arena*>(self)->give_back(memory);
+        auto* arena = static_cast<Arena*>(self);
+        if (memory == nullptr) return;
+        if (memory == arena->open_elements_) arena->follow_stack();
+        arena->give_back(memory);
     }
 
     std::jmp_buf leave;
@@ -52,9 +71,31 @@ class Arena {
         Header* next_free;
     };
     static constexpr size_t kBlockBytes = size_t{1} << 20;
+    static constexpr size_t kFirstStackBytes = 10 * sizeof(void*);
+    static constexpr size_t kFirstListBytes = 5 * sizeof(void*);
+
+    /// gumbo makes three arrays in a row: open elements (10), formatting elements (5), template
+    /// modes (5). No other array starts with ten entries.
+    void look_for_stack(void* memory, size_t size) {
+        if (size == kFirstListBytes && newest_size_ == kFirstListBytes && candidate_ != nullptr &&
+            before_newest_ == candidate_) {
+            open_elements_ = candidate_;
+        } else if (size == kFirstStackBytes) {
+            candidate_ = memory;
+        }
+        before_newest_ = newest_;
+        constexpr uint64_t kSoon = 100;  // it happens before the first byte is read
+        if (open_elements_ == nullptr && allocation_count_ > kSoon) abandon(Stop::Unknown);
+    }
+
+    /// The stack moves to the array taken just before.
+    void follow_stack() {
+        if (newest_size_ / sizeof(void*) / 2 >= open_elements_max_) abandon(Stop::Depth);
+        open_elements_ = newest_;
+    }
 
     void* take(size_t size) {
-        if ((++allocation_count_ & 0xFFF) == 0 && !deadline_ok()) abandon(Stop::Deadline);
+        if ((++allocation_count_ & 0x3F) == 0 && !deadline_ok()) abandon(Stop::Deadline);
         const size_t bytes = std::bit_ceil(std::max<size_t>(size, 16));
         const auto size_class = static_cast<size_t>(std::countr_zero(bytes));
         if (Header* reused = free_[size_class]; reused != nullptr) {
@@ -96,7 +137,13 @@ class Arena {
     }
 
     size_t bytes_max_;
+    size_t open_elements_max_;
     const Deadline& deadline_;
+    void* open_elements_ = nullptr;
+    void* candidate_ = nullptr;
+    void* newest_ = nullptr;
+    void* before_newest_ = nullptr;
+    size_t newest_size_ = 0;
     size_t used_ = 0;
     uint64_t allocation_count_ = 0;
     Block* blocks_ = nullptr;
@@ -117,102 +164,59 @@ GumboOutput* parse_in(Arena& arena, const char* text, size_t size) {
     return gumbo_parse_with_options(&options, text, size);
 }
 
-bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool name_is(std::string_view name, std::string_view other) {
-    return name.size() == other.size() && std::equal(name.begin(), name.end(), other.begin(),
-                                                     [](char a, char b) { return lower(a) == b; });
-}
-
-template <size_t N>
-bool is_one_of(std::string_view name, const std::array<std::string_view, N>& names) {
-    return std::any_of(names.begin(), names.end(),
-                       [&](std::string_view other) { return name_is(name, other); });
-}
-
-/// Elements without content, and elements that the next of their kind closes: they don't nest by
-/// themselves.
-constexpr std::array<std::string_view, 31> kNotNesting{
-    "area",   "base",  "br",       "col",   "embed", "hr",    "img",    "input",
-    "link",   "meta",  "param",    "wbr",   "p",     "li",    "dt",     "dd",
-    "td",     "th",    "tr",       "thead", "tbody", "tfoot", "option", "optgroup",
-    "source", "track", "colgroup", "body",  "html",  "head",  "frame"};
-/// Elements whose content is text up to their end tag.
-constexpr std::array<std::string_view, 8> kRawText{"script", "style",    "textarea", "title",
-                                                   "xmp",    "noframes", "iframe",   "noembed"};
-
-uint32_t name_hash(std::string_view name) {
-    uint32_t hash = 2166136261u;
-    for (const char c : name) hash = (hash ^ static_cast<unsigned char>(lower(c))) * 16777619u;
-    return hash;
-}
-
-size_t find_end_tag(std::string_view text, size_t at, std::string_view name) {
-    while ((at = text.find("</", at)) != std::string_view::npos) {
-        if (name_is(text.substr(at + 2, name.size()), name)) return at;
-        at += 2;
+/// How many elements the tree has inside one another at its deepest place, without recursion.
+int tree_depth(const GumboNode* root) {
+    const auto children_of = [](const GumboNode* node) -> const GumboVector* {
+        switch (node->type) {
+            case GUMBO_NODE_DOCUMENT:
+                return &node->v.document.children;
+            case GUMBO_NODE_ELEMENT:
+            case GUMBO_NODE_TEMPLATE:
+                return &node->v.element.children;
+            default:
+                return nullptr;
+        }
+    };
+    struct Place {
+        const GumboVector* children;
+        unsigned int next;
+    };
+    std::vector<Place> path{{children_of(root), 0}};
+    size_t deepest = 1;
+    while (!path.empty()) {
+        Place& place = path.back();
+        if (place.next == place.children->length) {
+            path.pop_back();
+            continue;
+        }
+        const auto* child = static_cast<const GumboNode*>(place.children->data[place.next++]);
+        if (const GumboVector* children = children_of(child)) {
+            path.push_back({children, 0});
+            deepest = std::max(deepest, path.size());
+        }
     }
-    return text.size();
+    return static_cast<int>(deepest - 1);  // the document itself is none
+}
+
+/// Open elements a parse may have: what the options allow, and in large files as many fewer as
+/// keep bytes times open elements, which is what gumbo's work grows with, in bounds.
+size_t open_elements_max(const ExtractOptions& options, size_t text_size) {
+    const auto wanted = static_cast<size_t>(options.html_depth_max);
+    return std::min(wanted,
+                    std::max(kOpenElementsLeast, kStepsMax / std::max<size_t>(text_size, 1)));
+}
+
+Error too_deep(size_t depth_max) {
+    return fail(ErrorCode::ResourceExhausted,
+                fmt::format("the HTML has more than {} elements inside one another", depth_max),
+                "Close its elements, or leave the file out of the source's pattern");
 }
 
 }  // namespace
 
-int html_depth_estimate(std::string_view text, int limit) {
-    std::vector<uint32_t> open;
-    size_t deepest = 0;
-    size_t at = 0;
-    while ((at = text.find('<', at)) != std::string_view::npos &&
-           deepest <= static_cast<size_t>(limit)) {
-        if (text.substr(at, 4) == "<!--") {
-            const size_t end = text.find("-->", at + 4);
-            if (end == std::string_view::npos) break;
-            at = end + 3;
-            continue;
-        }
-        const bool is_end = text.substr(at, 2) == "</";
-        size_t name_end = at + (is_end ? 2 : 1);
-        const size_t name_start = name_end;
-        if (name_end >= text.size() || !is_alpha(text[name_end])) {
-            ++at;
-            continue;
-        }
-        while (name_end < text.size() &&
-               std::string_view(" \t\n\f\r/>").find(text[name_end]) == std::string_view::npos) {
-            ++name_end;
-        }
-        const std::string_view name = text.substr(name_start, name_end - name_start);
-        size_t end = name_end;
-        for (char quote = '\0'; end < text.size(); ++end) {
-            const char c = text[end];
-            if (quote != '\0') {
-                if (c == quote) quote = '\0';
-            } else if (c == '>') {
-                break;
-            } else if ((c == '"' || c == '\'') && text[end - 1] == '=') {
-                quote = c;
-            }
-        }
-        at = std::min(end + 1, text.size());
-        if (is_one_of(name, kNotNesting)) continue;
-        const uint32_t hash = name_hash(name);
-        if (is_end) {
-            const auto found = std::find(open.rbegin(), open.rend(), hash);
-            if (found != open.rend()) open.erase(found.base() - 1, open.end());
-        } else if (is_one_of(name, kRawText)) {
-            std::string small(name);
-            std::transform(small.begin(), small.end(), small.begin(), lower);
-            at = find_end_tag(text, at, small);
-        } else {
-            open.push_back(hash);
-            deepest = std::max(deepest, open.size());
-        }
-    }
-    return static_cast<int>(deepest);
-}
-
 struct ParsedHtml::Tree {
-    Tree(size_t bytes_max, const Deadline& deadline) : arena(bytes_max, deadline) {}
+    Tree(size_t bytes_max, size_t open_elements_max, const Deadline& deadline)
+        : arena(bytes_max, open_elements_max, deadline) {}
     Arena arena;
     GumboOutput* output = nullptr;
 };
@@ -225,21 +229,32 @@ ParsedHtml::~ParsedHtml() = default;
 const GumboNode* ParsedHtml::root() const { return tree_->output->document; }
 
 Result<ParsedHtml> ParsedHtml::parse(std::string_view utf8_text, const ExtractOptions& options) {
-    if (html_depth_estimate(utf8_text, options.html_depth_max) > options.html_depth_max) {
-        return fail(ErrorCode::ResourceExhausted,
-                    fmt::format("the HTML has more than {} elements inside one another",
-                                options.html_depth_max),
-                    "Close its elements, or leave the file out of the source's pattern");
-    }
-    auto tree = std::make_unique<Tree>(options.html_memory_max, options.deadline);
+    const size_t open_max = open_elements_max(options, utf8_text.size());
+    auto tree = std::make_unique<Tree>(options.html_memory_max, open_max, options.deadline);
     tree->output = parse_in(tree->arena, utf8_text.data(), utf8_text.size());
     if (tree->output == nullptr) {
-        PX_TRY(options.deadline.check().context("while reading HTML"));
+        switch (tree->arena.stop) {
+            case Stop::Deadline:
+                PX_TRY(options.deadline.check().context("while reading HTML"));
+                break;
+            case Stop::Depth:
+                return too_deep(open_max);
+            case Stop::Unknown:
+                return fail(ErrorCode::Internal,
+                            "the HTML parser of this system is of a version whose nesting px can't "
+                            "bound",
+                            "Install libgumbo 0.10");
+            case Stop::Memory:
+            case Stop::No:
+                break;
+        }
         return fail(ErrorCode::ResourceExhausted,
                     fmt::format("the HTML needs more than {} MB of memory to read",
                                 options.html_memory_max >> 20),
                     "Split the file, or leave it out of the source's pattern");
     }
+    if (tree_depth(tree->output->document) > options.html_depth_max)
+        return too_deep(static_cast<size_t>(options.html_depth_max));
     return ParsedHtml(std::move(tree));
 }
 

@@ -17,8 +17,8 @@ namespace px::source {
 /// recursion.
 class ParsedHtml {
   public:
-    /// utf8_text must outlive the result. Errors: ResourceExhausted (deeper than html_depth_max,
-    /// tree larger than html_memory_max), DeadlineExceeded, Cancelled.
+    /// utf8_text must outlive the result. Errors: ResourceExhausted (deeper than html_depth_max, or
+    /// than a large file may be; tree larger than html_memory_max), DeadlineExceeded, Cancelled.
     static Result<ParsedHtml> parse(std::string_view utf8_text, const ExtractOptions& options);
 
     ParsedHtml(ParsedHtml&&) noexcept;
@@ -32,9 +32,5 @@ class ParsedHtml {
     explicit ParsedHtml(std::unique_ptr<Tree> tree);
     std::unique_ptr<Tree> tree_;
 };
-
-/// How deep the elements of the text nest, judged from its tags alone, and no further than limit
-/// + 1. O(n * limit).
-int html_depth_estimate(std::string_view utf8_text, int limit);
 
 }  // namespace px::source

@@ -1,7 +1,11 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <ctime>
+#include <random>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "source/document/html_parse.h"
 #include "source/document/sample_files.h"
@@ -97,26 +101,136 @@ TEST(Html, DeepNestingIsRefusedNotCrashedOn) {
     }
 }
 
-TEST(Html, NestingBehindMisleadingEndTagsDoesNotOverflowTheStack) {
-    // The end tags close nothing inside of a cell, so the tree is deeper than the tags look.
+TEST(Html, NestingIsBoundedWhateverHidesIt) {
+    const std::string deep = [] {
+        std::string tags;
+        for (int i = 0; i < 200'000; ++i) tags += "<div>";
+        return tags;
+    }();
+    const auto repeated = [](std::string_view part, int count) {
+        std::string text;
+        for (int i = 0; i < count; ++i) text += part;
+        return text;
+    };
+    for (const std::string& page :
+         {"<!--><body>" + deep + "x",         // an empty comment, not the start of one
+          "<!---><body>" + deep + "x",        // likewise
+          "<p><a b=c\">" + deep + "x",        // a quote that opens no value
+          "<p><a b=\"c\"d=e'>" + deep + "x",  //
+          "<select><title>" + deep + "x",     // no title, so no text up to its end tag
+          "<svg><style>" + repeated("<g>", 100'000) + "x",  // no raw text in SVG
+          "<body><frameset><noframes></noframes></frameset>" + deep + "x<svg>" +
+              repeated("<g>", 100'000),
+          "<svg><![CDATA[ <!-- ]]></svg><!-- x --!>" + deep + "x",
+          repeated("<div><table><tr><td></div>", 3000) + "x",  // end tags that close nothing
+          "<!--><body>" + deep + "<frameset>"}) {
+        const std::clock_t start = std::clock();
+        const auto got = extract(page, "deep.html", {});
+        EXPECT_LT(std::clock() - start, 20 * CLOCKS_PER_SEC) << page.substr(0, 60);
+        if (got) {
+            EXPECT_NE(got->text.find('x'), std::string::npos) << page.substr(0, 60);
+        } else {
+            EXPECT_TRUE(got.error().code == ErrorCode::ResourceExhausted ||
+                        got.error().code == ErrorCode::InvalidArgument)
+                << page.substr(0, 60) << got.error().to_string();
+        }
+    }
+    EXPECT_EQ(extract("<!--><body>" + deep + "x", "a.html", {}).error().code,
+              ErrorCode::ResourceExhausted);
+    EXPECT_EQ(extract("<a b=c\">" + deep + "x", "a.html", {}).error().code,
+              ErrorCode::ResourceExhausted);
+}
+
+TEST(Html, DepthIsThatOfTheTree) {
+    ExtractOptions options;
+    options.html_depth_max = 40;
+    const auto page = [](int depth) {
+        std::string text;
+        for (int i = 0; i < depth; ++i) text += "<div>";
+        return text + "bottom";
+    };
+    EXPECT_TRUE(extract(page(38), "a.html", options).has_value()) << "html and body are two";
+    const auto deeper = extract(page(39), "a.html", options);
+    ASSERT_FALSE(deeper.has_value());
+    EXPECT_NE(deeper.error().message.find("more than 40 elements"), std::string::npos);
+    // What looks like tags in comments, scripts and values does not count, nor do items.
+    std::string flat = "<!-- " + page(100) + " --><script>'" + page(100) + "'</script><i title=\"" +
+                       page(100) + "\"></i><ul>";
+    for (int i = 0; i < 20'000; ++i) flat += "<li>item<p>text";
+    EXPECT_TRUE(extract(flat, "a.html", options).has_value());
+}
+
+TEST(Html, LargeFilesMayNestLess) {
+    // gumbo looks through all open elements for every character of bold text.
+    std::string page = "<body>";
+    for (int i = 0; i < 1'500; ++i) page += "<div>";
+    page += "<b>";
+    page += std::string(size_t{60} << 20, 'x');
+    const std::clock_t start = std::clock();
+    const auto got = extract(page, "large.html", {});
+    EXPECT_LT(std::clock() - start, 20 * CLOCKS_PER_SEC);
+    ASSERT_FALSE(got.has_value());
+    EXPECT_EQ(got.error().code, ErrorCode::ResourceExhausted);
+}
+
+TEST(Html, TagSoupTakesBoundedTime) {
+    const std::vector<std::string_view> pieces{"<div>",       "</div>",
+                                               "<b>",         "</b>",
+                                               "<a href=x>",  "</a>",
+                                               "<i class='q", "'>",
+                                               "<!--",        "-->",
+                                               "<!-->",       "<table>",
+                                               "<tr>",        "<td>",
+                                               "</table>",    "<p>",
+                                               "</p>",        "<font size=",
+                                               "\">",         "<svg>",
+                                               "</svg>",      "<style>",
+                                               "</style>",    "<script>",
+                                               "</script>",   "<select>",
+                                               "<option>",    "</select>",
+                                               "<title>",     "</title>",
+                                               "<template>",  "</template>",
+                                               "<nobr>",      "<frameset>",
+                                               "<textarea>",  "</textarea>",
+                                               "<![CDATA[",   "]]>",
+                                               "<math><mi>",  "<ul><li>",
+                                               "word ",       "&amp;",
+                                               "<",           ">",
+                                               "<plaintext",  "<em x=1 y=2 z=3>",
+                                               "<h1>",        "</h1>",
+                                               "<form>",      "<button>",
+                                               "<applet>"};
+    for (uint64_t seed = 1; seed <= 60; ++seed) {
+        std::mt19937_64 random(seed);
+        // Few kinds of pieces a page, so that some pages nest or repeat one thing without end.
+        std::vector<std::string_view> chosen;
+        for (size_t i = 0, count = 2 + random() % 8; i < count; ++i)
+            chosen.push_back(pieces[random() % pieces.size()]);
+        std::string page;
+        while (page.size() < 200'000) page += chosen[random() % chosen.size()];
+        ExtractOptions options;
+        options.html_memory_max = size_t{64} << 20;
+        const std::clock_t start = std::clock();
+        const auto got = extract(page, "soup.html", options);
+        EXPECT_LT(std::clock() - start, 20 * CLOCKS_PER_SEC) << "seed " << seed;
+        if (!got) {
+            EXPECT_NE(got.error().code, ErrorCode::Internal) << "seed " << seed;
+        }
+    }
+}
+
+TEST(Extract, ADocumentThatTakesTooLongIsRefusedAndDoesNotEndTheRun) {
     std::string page;
-    for (int i = 0; i < 3000; ++i) page += "<div><table><tr><td></div>";
-    page += "bottom";
-    EXPECT_NE(html(page).find("bottom"), std::string::npos);
-}
-
-TEST(Html, UnclosedParagraphsAndItemsAreNotDeep) {
-    std::string page = "<ul>";
-    for (int i = 0; i < 20'000; ++i) page += "<li>item<p>text";
-    EXPECT_EQ(html_depth_estimate(page, 2000), 1);
-    EXPECT_NE(html(page).find("item"), std::string::npos);
-}
-
-TEST(Html, DepthSeesThroughCommentsScriptsAndQuotes) {
-    EXPECT_EQ(html_depth_estimate(
-                  "<!-- <b><b> --><script>'<b><b>'</script><i title=\"<b>\"></i><u></u>", 100),
-              1);
-    EXPECT_EQ(html_depth_estimate("<a><b></a><c></c>", 100), 2);
+    for (int i = 0; i < 50'000; ++i) page += "<p>x</p>";
+    ExtractOptions options;
+    options.time_max = std::chrono::milliseconds(1);
+    const auto slow = extract(page, "slow.html", options);
+    ASSERT_FALSE(slow.has_value());
+    EXPECT_EQ(slow.error().code, ErrorCode::ResourceExhausted) << "the document's own limit";
+    EXPECT_NE(slow.error().message.find("longer than 1 ms"), std::string::npos)
+        << slow.error().message;
+    options.time_max = std::chrono::milliseconds(0);
+    EXPECT_EQ(extract(page, "slow.html", options).error().code, ErrorCode::InvalidArgument);
 }
 
 TEST(Html, MemoryAndTimeAreBounded) {

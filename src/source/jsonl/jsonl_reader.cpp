@@ -172,6 +172,10 @@ class LineHandler {
     }
     bool take_key(std::string_view key, json::error_code& error) {
         target_ = nullptr;
+        if (key.find('\0') != std::string_view::npos) {  // names no column; the record is refused
+            has_nul = true;
+            return true;
+        }
         if (fields_ == nullptr) {
             if (std::find(keys.begin(), keys.end(), key) != keys.end()) {
                 return refuse(fmt::format("the key \"{}\" stands twice", key), error);
@@ -483,6 +487,12 @@ Result<void> JsonlFileReader::use_columns(Columns columns) {
     }
     columns_ = std::move(columns.names);
     for (size_t i = 0; i < columns_.size(); ++i) {
+        if (columns_[i].find('\0') != std::string::npos) {
+            return fail(
+                ErrorCode::Corrupt,
+                fmt::format("{}: the name of column {} holds a NUL character", name_, i + 1),
+                "rename it");
+        }
         if (!index_.emplace(columns_[i], i).second) {
             return fail(ErrorCode::Corrupt,
                         fmt::format("{}: the column \"{}\" is named twice", name_, columns_[i]));
@@ -587,9 +597,10 @@ Result<bool> JsonlFileReader::next(RecordBlock& block, const Deadline& deadline)
 
 Result<void> JsonlFileReader::skip_long_line(RecordBlock& block, const Deadline& deadline) {
     RecordPosition place{line_, feed_.offset(), 0};
+    // In storage of its own: the block's is read into again while the line is passed over.
     const size_t kept = std::min(feed_.size(), kLongRecordRawBytes);
-    char* const raw = feed_.storage()->allocate(kept);
-    std::memcpy(raw, feed_.data(), kept);
+    auto storage = std::make_shared<TextStorage>(kept);
+    std::memcpy(storage->data(), feed_.data(), kept);
     for (;;) {
         const auto* newline = static_cast<const char*>(
             feed_.size() > 0 ? std::memchr(feed_.data(), '\n', feed_.size()) : nullptr);
@@ -608,13 +619,13 @@ Result<void> JsonlFileReader::skip_long_line(RecordBlock& block, const Deadline&
     }
     ++line_;
     block.positions.assign(1, place);
-    block.raw.assign(1, {raw, kept});
+    block.raw.assign(1, {storage->data(), kept});
     block.fields.assign(columns_.size(), RecordBlock::FieldValue{{}, false, false});
     block.malformed.push_back(
         {0, "too_long",
          fmt::format("the record has {} bytes; max_record_bytes is {} (raw holds its first {})",
                      place.byte_end - place.byte_start, options_.max_record_bytes, kept)});
-    block.storage = feed_.storage();
+    block.storage = std::move(storage);
     return {};
 }
 

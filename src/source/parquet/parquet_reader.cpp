@@ -89,8 +89,9 @@ class ParquetFileReader final : public RecordReader {
           connection_(std::move(connection)) {}
 
     Result<void> start() {
-        const std::string file = fmt::format("read_parquet({}, hive_partitioning = false)",
-                                             duckdb::quote_literal(name_));
+        const std::string glob = PX_TRY(duckdb::glob_of(name_));
+        const std::string file =
+            fmt::format("read_parquet({}, hive_partitioning = false)", duckdb::quote_literal(glob));
         std::string select;
         {
             const auto described = connection_.query(fmt::format("SELECT * FROM {} LIMIT 0", file));
@@ -264,10 +265,7 @@ Result<std::unique_ptr<RecordReader>> open_parquet(const std::filesystem::path& 
                                                    int64_t first_row) {
     PX_TRY(options.validate());
     const std::string name = path.string();
-    if (name.find_first_of("*?[]") != std::string::npos) {
-        return fail(ErrorCode::InvalidArgument,
-                    fmt::format("the path {} has one of * ? [ ] in it", name), "rename the file");
-    }
+    PX_TRY(duckdb::glob_of(name));
     PX_TRY(open_bytes(path));  // tells what is missing or forbidden in our words
     std::error_code error;
     const auto size = std::filesystem::file_size(path, error);

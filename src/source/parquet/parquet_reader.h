@@ -24,7 +24,7 @@ struct ParquetOptions {
 /// Opens a Parquet file. Positions: line = 1-based row of the file, bytes = the whole file; raw =
 /// the row as a JSON object of its texts. first_row: rows to skip (0: none). Errors: as fail_errno
 /// for a file that cannot be read; Corrupt for one that is no Parquet file or empty;
-/// InvalidArgument for a path with one of * ? [ ] in it.
+/// InvalidArgument for a path with both a backslash and one of * ? [ in it.
 Result<std::unique_ptr<RecordReader>> open_parquet(const std::filesystem::path& path,
                                                    const ParquetOptions& options,
                                                    int64_t first_row = 0);

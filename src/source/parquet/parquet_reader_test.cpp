@@ -29,6 +29,19 @@ void write_parquet(const std::filesystem::path& path, const std::string& select)
         IsOk());
 }
 
+TEST(ParquetReader, ReadsTheFileOfThatNameAndNoOther) {
+    const TempDir folder;
+    for (const char* name : {"a1.parquet", "a*.parquet", "[1] b?.parquet"})
+        write_parquet(folder / name, fmt::format("SELECT '{}' AS name", name));
+    for (const char* name : {"a*.parquet", "[1] b?.parquet"}) {
+        auto reader = open_parquet(folder / name, {});
+        ASSERT_THAT(reader, IsOk());
+        const auto read = testing::read_all(**reader);
+        ASSERT_EQ(read.records.size(), 1U) << name;
+        EXPECT_EQ(read.records[0].fields[0], name);
+    }
+}
+
 TEST(ParquetReader, WritesEveryTypeInTheGrammarOfContracts) {
     const TempDir folder;
     write_parquet(
@@ -118,7 +131,8 @@ TEST(ParquetReader, RefusesWhatIsNoParquetFile) {
     EXPECT_THAT(open_parquet(folder / "empty.parquet", {}), IsError(ErrorCode::Corrupt, "empty"));
     EXPECT_THAT(open_parquet(folder / "absent.parquet", {}),
                 IsError(ErrorCode::NotFound, "absent.parquet"));
-    EXPECT_THAT(open_parquet(folder / "*.parquet", {}), IsError(ErrorCode::InvalidArgument));
+    EXPECT_THAT(open_parquet(folder / "*.parquet", {}), IsError(ErrorCode::NotFound));
+    EXPECT_THAT(open_parquet(folder / "\\*.parquet", {}), IsError(ErrorCode::InvalidArgument));
     for (size_t i = 4; i < bytes.size() - 8; i += 97) bytes[i] = static_cast<char>(bytes[i] ^ 0x5A);
     write_file(folder / "broken.parquet", bytes);
     auto broken = open_parquet(folder / "broken.parquet", {});

@@ -183,6 +183,28 @@ try {
         }
     });
 
+    await scenario('late-replies', {}, async (page) => {
+        // What was asked of an older release comes when the newest is shown again: it counts no more.
+        await page.goto(base);
+        await page.locator('.status-good').waitFor();
+        await page.locator('#as-of option').nth(1).waitFor({ state: 'attached' });
+        const nothing = { tables: [], release: 1, columns: [], types: [], rows: [], row_count: 0, truncated: false, documents: [], authors: [], total: 0 };
+        await page.route(/\/v1\/.*as_of=/, async (route) => {
+            await new Promise((resolve) => setTimeout(resolve, 500));
+            await route.fulfill({ json: nothing }).catch(() => undefined);
+        });
+        for (const [view, shown] of [['data', '#tables-body .row'], ['sql', '#sql-tables li:nth-child(2)'], ['ask', '#filter-author option:nth-child(2)']]) {
+            await page.goto(`${base}/#/${view}`);
+            await page.locator(shown).first().waitFor({ state: 'attached' });
+            await page.locator('#as-of').selectOption({ index: 1 });
+            await page.click('#as-of-reset');
+            await page.waitForTimeout(1000);
+            assert.ok((await page.locator(shown).count()) > 0, `${view} shows the reply that came too late`);
+        }
+        await page.goto(`${base}/#/constructor`);
+        await page.locator('#view-ask').waitFor();
+    });
+
     await scenario('sql', {}, async (page, shot, expected) => {
         await page.goto(`${base}/#/sql`);
         await page.fill('#sql', 'select author, count(*) as documents from documents group by author order by 2 desc');
