@@ -351,7 +351,7 @@ Result<int> embed_lines(CommandContext& context, const EmbedOptions& options) {
     Writer writer(vectors, format, encoder->width(), over);
     Result<void> read, encoded, written;
     const Steady::time_point started = Steady::now();
-    size_t bytes = 0;
+    embed::EncodeStats stats;
     {
         const std::jthread reading([&] { read = reader.run(); });
         const std::jthread writing([&] { written = writer.run(); });
@@ -359,8 +359,8 @@ Result<int> embed_lines(CommandContext& context, const EmbedOptions& options) {
         while (std::optional<Block> block = lines.take()) {
             texts.clear();
             for (size_t i = 0; i < block->size(); ++i) texts.push_back(block->text(i));
-            Result<std::vector<float>> made = encoder->encode(
-                texts, kind, {Steady::time_point::max(), over.get_token()}, progress);
+            Result<std::vector<float>> made = encoder->encode_counted(
+                texts, kind, {Steady::time_point::max(), over.get_token()}, progress, stats);
             if (!made) {
                 if (!over.stop_requested()) encoded = std::move(made).error();
                 over.request_stop();
@@ -368,7 +368,6 @@ Result<int> embed_lines(CommandContext& context, const EmbedOptions& options) {
             }
             block->vectors = std::move(*made);
             progress.block_done(block->size());
-            bytes += block->texts.size();
             if (!vectors.put(std::move(*block))) break;
         }
         lines.close();
@@ -383,12 +382,12 @@ Result<int> embed_lines(CommandContext& context, const EmbedOptions& options) {
     PX_TRY(written);
     PX_TRY(encoded);
     if (!over.stop_requested()) PX_TRY(read);  // else who took the vectors has enough
-    log::info(
-        "embed.done",
-        {{"texts", writer.texts()},
-         {"bytes", bytes},
-         {"elapsed_ms", static_cast<int64_t>(seconds * 1000)},
-         {"texts_per_s", static_cast<int64_t>(static_cast<double>(writer.texts()) / seconds)}});
+    log::info("embed.done", {{"texts", writer.texts()},
+                             {"tokens", stats.tokens},
+                             {"truncated", stats.truncated},
+                             {"elapsed_ms", static_cast<int64_t>(seconds * 1000)},
+                             {"tokens_per_s",
+                              static_cast<int64_t>(static_cast<double>(stats.tokens) / seconds)}});
     return kExitDone;
 }
 
