@@ -3,6 +3,8 @@
 #include <boost/json.hpp>
 #include <fstream>
 #include <iostream>
+#include <iterator>
+#include <sstream>
 
 #include "answer/answer_json.h"
 #include "app/commands/commands.h"
@@ -178,32 +180,60 @@ Result<int> sql(CommandContext& context, const AskOptions& options) {
     return kExitDone;
 }
 
+/// The citations on stdin: of answers of `px ask --json`, as one JSON value or as JSON lines, or
+/// citations by themselves. Anything else is refused: nothing may pass for verified unread.
+Result<std::vector<answer::Citation>> read_citations() {
+    const auto refused = [](std::string_view why) {
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("this is no answer of px ask --json: {}", why),
+                    "px ask --json \"…\" | px verify -");
+    };
+    const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+    std::vector<json::value> values;
+    boost::system::error_code code;
+    if (json::value whole = json::parse(text, code); !code) {
+        values.push_back(std::move(whole));
+    } else {
+        std::istringstream lines(text);
+        for (std::string line; std::getline(lines, line);) {
+            if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+            json::value value = json::parse(line, code);
+            if (code) return refused("stdin is not JSON");
+            values.push_back(std::move(value));
+        }
+    }
+    if (values.empty()) return refused("stdin is empty");
+    std::vector<answer::Citation> citations;
+    const auto take = [&](const json::value& value) -> Result<void> {
+        const json::object* object = value.if_object();
+        const json::value* id = object == nullptr ? nullptr : object->if_contains("chunk_id");
+        if (id == nullptr || !id->is_string() || id->get_string().empty())
+            return refused("a citation without chunk_id");
+        citations.push_back(PX_TRY(answer::citation_from_json(*object)));
+        return {};
+    };
+    for (const json::value& value : values) {
+        const json::object* object = value.if_object();
+        const json::value* list = object == nullptr ? nullptr : object->if_contains("citations");
+        if (list != nullptr && list->is_array()) {
+            for (const json::value& item : list->get_array()) PX_TRY(take(item));
+        } else if (object != nullptr && object->contains("chunk_id")) {
+            PX_TRY(take(value));
+        } else {
+            return refused(object != nullptr && object->contains("error") ? "it is an error"
+                                                                          : "it has no citations");
+        }
+    }
+    return citations;
+}
+
 /// A chunk id, or "-" for citations of `px ask --json` (one JSON value or JSON lines) on stdin.
 Result<int> verify(CommandContext& context, const AskOptions& options) {
     const auto app = PX_TRY(context.open_app());
     catalog::Catalog* catalog = PX_TRY(app->catalog());
     std::vector<answer::Citation> citations;
     if (options.citation == "-") {
-        std::string line;
-        while (std::getline(std::cin, line)) {
-            if (line.empty()) continue;
-            boost::system::error_code code;
-            const json::value value = json::parse(line, code);
-            if (code)
-                return fail(ErrorCode::InvalidArgument, "stdin is not JSON",
-                            "Pipe `px ask --json …` into it");
-            const json::object* object = value.if_object();
-            const json::value* list =
-                object == nullptr ? nullptr : object->if_contains("citations");
-            if (list != nullptr && list->is_array()) {
-                for (const json::value& item : list->get_array()) {
-                    if (item.is_object())
-                        citations.push_back(PX_TRY(answer::citation_from_json(item.get_object())));
-                }
-            } else if (object != nullptr) {
-                citations.push_back(PX_TRY(answer::citation_from_json(*object)));
-            }
-        }
+        citations = PX_TRY(read_citations());
     } else {
         const auto view = PX_TRY(open_view(*app, options.as_of));
         citations.push_back(PX_TRY(answer::cite(*view, *catalog, options.citation)));
@@ -218,6 +248,9 @@ Result<int> verify(CommandContext& context, const AskOptions& options) {
         if (result.verified) ++verified;
         if (context.json) {
             json::object object = answer::to_json(result);
+            json::array& steps = object["steps"].as_array();
+            for (size_t i = 0; i < steps.size(); ++i)
+                steps[i].as_object()["checked"] = i < result.checked;
             object["chunk_id"] = citation.chunk_id;
             print(json::serialize(object) + "\n");
             continue;
@@ -225,8 +258,14 @@ Result<int> verify(CommandContext& context, const AskOptions& options) {
         print(fmt::format("{} chunk {} of {} ({})\n", result.verified ? "verified" : "NOT VERIFIED",
                           citation.chunk_id, printable(citation.document_id),
                           printable(citation.source.file)));
-        for (const auto& [name, passed] : result.steps)
-            print(fmt::format("    {} {}\n", passed ? "ok  " : "FAIL", name));
+        for (size_t i = 0; i < result.steps.size(); ++i) {
+            const auto& [name, passed] = result.steps[i];
+            print(fmt::format("    {} {}\n",
+                              passed               ? "ok  "
+                              : i < result.checked ? "FAIL"
+                                                   : "-    not checked:",
+                              name));
+        }
         if (!result.reason.empty()) print(fmt::format("    {}\n", printable(result.reason)));
     }
     if (!context.json)
