@@ -69,9 +69,28 @@ std::string suggestion(const CLI::App& cli, int count, char** words) {
     return {};
 }
 
+/// A standard stream that is closed would hand its number to the next file opened, which would then
+/// be written over: it is opened so that using it fails.
+void hold_standard_streams() {
+    for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+        if (::fcntl(descriptor, F_GETFD) >= 0) continue;
+        [[maybe_unused]] const int held =
+            ::open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
+}
+
+/// The exit code of a command that printed: what did not arrive was not done.
+int leave(int code) {
+    const px::Result<void> arrived = px::app::finish_output();
+    if (arrived) return code;
+    print_error(arrived.error(), false);
+    return code == 0 ? 1 : code;
+}
+
 }  // namespace
 
 int main(int count, char** words) {
+    hold_standard_streams();
     static std::stop_source stop;
     watch_signals(stop);
 
@@ -100,7 +119,7 @@ int main(int count, char** words) {
     try {
         cli.parse(count, words);
     } catch (const CLI::ParseError& error) {
-        if (error.get_exit_code() == 0) return cli.exit(error, std::cout, std::cerr);
+        if (error.get_exit_code() == 0) return leave(cli.exit(error, std::cout, std::cerr));
         cli.exit(error, std::cerr, std::cerr);
         std::cerr << suggestion(cli, count, words);
         return 2;
@@ -112,8 +131,7 @@ int main(int count, char** words) {
     if (log_level == "error") px::log::set_level(Level::Error);
 
     const px::Result<int> result = context.chosen();
-    std::cout.flush();
-    if (result) return *result;
+    if (result) return leave(*result);
     print_error(result.error(), context.json);
-    return px::error_traits(result.error().code).exit_code;
+    return leave(px::error_traits(result.error().code).exit_code);
 }

@@ -46,6 +46,23 @@ def verify_says_ok_of_nothing_it_did_not_check(px):
     home.remove()
 
 
+def what_cannot_be_printed_is_a_failure(px):
+    home = published(px)
+    commands = (["sql", "select * from reports"], ["tables"], ["releases"], ["runs"], ["status"], ["ask", "What is the outlook of site 3?"],
+                ["search", "site"], ["doctor"], ["config", "show"], ["completion"], ["graph"], ["--help"], ["quarantine", "list"])
+    for words in commands:
+        for more in ([], ["--json"]):
+            with open("/dev/full", "w") as full:
+                done = subprocess.run([home.px, *words, *more], cwd=home.folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+            check(done.returncode == 1 and "cannot write standard output" in done.stderr, f"{words} {more}: exit {done.returncode} {done.stderr}")
+    closed = subprocess.run(["bash", "-c", '"$0" tables >&-', str(home.px)], cwd=home.folder, capture_output=True, text=True, check=False)
+    check(closed.returncode == 1, f"closed stdout: exit {closed.returncode} {closed.stderr}")
+    nobody = subprocess.run(["bash", "-c", 'set -o pipefail; "$0" sql "select * from range(200000)" --limit 200000 | head -1', str(home.px)],
+                            cwd=home.folder, capture_output=True, text=True, check=False)
+    check(nobody.returncode == 0 and nobody.stderr == "", f"{nobody.returncode} {nobody.stderr}")
+    home.remove()
+
+
 if __name__ == "__main__":
     os.environ.setdefault("PX_LOG", "warning")
     main([function for name, function in list(globals().items())

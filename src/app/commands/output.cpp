@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
 #include <boost/json.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <iostream>
 
 #include "app/commands/commands.h"
 #include "base/utf8.h"
@@ -16,7 +18,31 @@ Result<std::unique_ptr<App>> CommandContext::open_app() const {
 
 std::string today(const Clock& clock) { return format_timestamp(clock.now()).substr(0, 10); }
 
-void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+namespace {
+
+int g_output_errno = 0;  // of the first write that failed
+
+}  // namespace
+
+void print(std::string_view text) {
+    errno = 0;
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() && g_output_errno == 0)
+        g_output_errno = errno != 0 ? errno : EIO;
+}
+
+Result<void> finish_output() {
+    errno = 0;
+    std::cout.flush();  // it writes through stdout
+    const bool flushed = std::fflush(stdout) == 0;
+    if (g_output_errno == 0 && (!flushed || std::ferror(stdout) != 0 || !std::cout))
+        g_output_errno = errno != 0 ? errno : EIO;
+    if (g_output_errno == 0 || g_output_errno == EPIPE) return {};
+    Error error = fail_errno(g_output_errno, "cannot write standard output");
+    error.hint = "What was printed is not complete: mend where it goes, then ask again";
+    // No bug of ours, whatever errno it was.
+    if (error.code == ErrorCode::Internal) error.code = ErrorCode::Unavailable;
+    return error;
+}
 
 std::string short_time(TimestampMicros micros) {
     std::string text = format_timestamp(micros).substr(0, 19);
