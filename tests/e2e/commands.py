@@ -63,6 +63,30 @@ def what_cannot_be_printed_is_a_failure(px):
     home.remove()
 
 
+def a_mistyped_command_line_is_answered(px):
+    home = small_home(px)
+    cases = ((["rnu"], "unknown command 'rnu'; did you mean 'run'?"), (["run", "--dss", "2026-01-01"], "unknown option --dss for px run; did you mean --ds?"),
+             (["run", "--dss=1"], "did you mean --ds?"), (["quarantine", "lst"], "unknown command 'quarantine lst'; did you mean 'quarantine list'?"),
+             (["quarantine"], "px quarantine needs a command: list, replay"), ([], "px needs a command: "), (["frobnicate"], "unknown command 'frobnicate'"),
+             (["--quite", "run"], "unknown option --quite for px; did you mean --quiet?"), (["-f", "x.yaml", "rnu"], "unknown command 'rnu'"),
+             (["ask", "--autor", "Ada"], "unknown option --autor for px ask; did you mean --author?"), (["ask"], "px ask: question is required"),
+             (["search", "x", "-k", "0"], "not in range"), (["run", "extra"], "px run:"), (["help", "rnu"], "did you mean 'run'?"),
+             (["run", "--ds"], "px run: --ds"))
+    for words, text in cases:
+        done = home.run(*words, expect=2)
+        check(text in done.stderr and done.stdout == "", f"{words}: {done.stdout}{done.stderr}")
+        for mixed in (["--json", *words], [*words[:1], "--json", *words[1:]]):
+            if words[:1] in (["-f"], ["help"]):
+                continue
+            error = json.loads(home.run(*mixed, expect=2).stdout)["error"]
+            check(error["code"] == "InvalidArgument" and text in error["message"], error)
+    for words in (["help"], ["--help"]):
+        check("Run the pipeline" in home.run(*words, expect=0).stdout, words)
+    check("--restart" in home.run("help", "run", expect=0).stdout, "px help run")
+    check("--source" in home.run("help", "quarantine", "list", expect=0).stdout, "px help quarantine list")
+    home.remove()
+
+
 if __name__ == "__main__":
     os.environ.setdefault("PX_LOG", "warning")
     main([function for name, function in list(globals().items())
