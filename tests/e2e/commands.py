@@ -87,6 +87,25 @@ def a_mistyped_command_line_is_answered(px):
     home.remove()
 
 
+def every_command_speaks_json_and_to_people(px):
+    home = Home(px)
+    made = json.loads(home.run("--json", "init", "new folder", expect=0).stdout)
+    check((home.folder / made["file"]).is_file() and (home.folder / made["data_folder"]).is_dir(), made)
+    for shell in ("bash", "zsh", "fish"):
+        script = home.json("completion", shell)["script"]
+        check(script == home.run("completion", shell, expect=0).stdout and "px" in script, script)
+    good = (home.folder / "new folder/pipeline.yaml").read_bytes()
+    home.write("pipeline.yaml", good.replace(b"extra_columns: keep", b"extra_columns: ke\xe9p"))
+    says(home.run("config", "show", expect=2), f"pipeline.yaml:{good[:good.index(b'extra_columns')].count(10) + 1}:22", "not UTF-8")
+    home.remove()
+    home = published(px)
+    run = home.json("runs")[0]["id"]
+    done = home.run("runs", run, expect=0)
+    says(done, f"run      {run} of 2026-11-20", "published as release 1", "attempt", "stage.reports", "revenue is bounded", "passed")
+    check("{" not in done.stdout and json.loads(home.run("runs", run, "--json", expect=0).stdout)["tasks"], done.stdout)
+    home.remove()
+
+
 if __name__ == "__main__":
     os.environ.setdefault("PX_LOG", "warning")
     main([function for name, function in list(globals().items())

@@ -36,7 +36,7 @@ struct SetupOptions {
     bool origin = false;
 };
 
-Result<int> init(CommandContext&, const SetupOptions& options) {
+Result<int> init(CommandContext& context, const SetupOptions& options) {
     const std::filesystem::path folder(options.folder);
     std::error_code code;
     std::filesystem::create_directories(folder / "data", code);
@@ -50,8 +50,15 @@ Result<int> init(CommandContext&, const SetupOptions& options) {
     stream << kStarterFile;
     stream.close();
     if (!stream) return fail_errno(errno, "cannot write " + file.string());
-    print(fmt::format("Wrote {}. Next: put CSV files into {}, then px run\n", file.string(),
-                      (folder / "data").string()));
+    if (context.json) {
+        print(json::serialize(json::object{{"file", file.string()},
+                                           {"data_folder", (folder / "data").string()}}) +
+              "\n");
+        return kExitDone;
+    }
+    print(fmt::format(
+        "Wrote {}. Next: put CSV files into {}, fit the contract to their columns, then px run\n",
+        file.string(), (folder / "data").string()));
     return kExitDone;
 }
 
@@ -141,22 +148,28 @@ Result<int> config_show(CommandContext& context, const SetupOptions& options) {
     return kExitDone;
 }
 
-Result<int> completion(const CLI::App& cli, const SetupOptions& options) {
+Result<int> completion(const CommandContext& context, const CLI::App& cli,
+                       const SetupOptions& options) {
     std::string names;
     for (const CLI::App* command : cli.get_subcommands([](const CLI::App*) { return true; })) {
         names += (names.empty() ? "" : " ") + command->get_name();
     }
+    std::string script;
     if (options.shell == "fish") {
-        print(fmt::format("complete -c px -f -n __fish_use_subcommand -a '{}'\n", names));
+        script = fmt::format("complete -c px -f -n __fish_use_subcommand -a '{}'\n", names);
     } else if (options.shell == "zsh") {
-        print(fmt::format("#compdef px\n_arguments '1:command:({})' '*::file:_files'\n", names));
+        script = fmt::format("#compdef px\n_arguments '1:command:({})' '*::file:_files'\n", names);
     } else {
-        print(fmt::format(
+        script = fmt::format(
             "_px() {{\n  if [ \"$COMP_CWORD\" = 1 ]; then\n    COMPREPLY=($(compgen -W '{}' -- "
             "\"${{COMP_WORDS[1]}}\"))\n  else\n    COMPREPLY=($(compgen -f -- "
             "\"${{COMP_WORDS[COMP_CWORD]}}\"))\n  fi\n}}\ncomplete -F _px px\n",
-            names));
+            names);
     }
+    print(context.json ? json::serialize(json::object{{"shell", options.shell},
+                                                      {"script", std::move(script)}}) +
+                             "\n"
+                       : script);
     return kExitDone;
 }
 
@@ -189,7 +202,7 @@ void add_setup_commands(CLI::App& cli, CommandContext& context) {
     completion_command->add_option("shell", options->shell, "bash, zsh or fish")
         ->check(CLI::IsMember({"bash", "zsh", "fish"}));
     completion_command->callback([&cli, &context, options] {
-        context.chosen = [&cli, options] { return completion(cli, *options); };
+        context.chosen = [&cli, &context, options] { return completion(context, cli, *options); };
     });
 }
 
