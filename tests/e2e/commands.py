@@ -106,6 +106,17 @@ def every_command_speaks_json_and_to_people(px):
     home.remove()
 
 
+def a_first_pipeline_halts_when_its_text_vanishes(px):
+    home = Home(px)
+    home.run("init", expect=0)
+    home.write("data/a.csv", "id,title,author,published_at,text\n1,One,Ada,2026-01-01,The zoo keeps nine zebras.\n")
+    home.run("run", "--ds", "2026-01-01", expect=0)
+    for header, missing in (("id,title,author,published_at,body", "text"), ("key,title,author,published_at,text", "id")):
+        home.write("data/a.csv", header + "\n1,One,Ada,2026-01-01,The zoo keeps nine zebras.\n")
+        says(home.run("run", "--ds", "2026-01-02", expect=3), f"column '{missing}' is missing")
+    home.remove()
+
+
 if __name__ == "__main__":
     os.environ.setdefault("PX_LOG", "warning")
     main([function for name, function in list(globals().items())

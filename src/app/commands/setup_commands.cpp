@@ -14,6 +14,8 @@ namespace json = boost::json;
 
 constexpr std::string_view kStarterFile =
     R"(# A first pipeline: put CSV files into data/, then `px run`, `px ask "…"`.
+# The contract promises these columns: write those of your files instead. A required column that is
+# missing halts the run.
 pipeline: my_pipeline
 schedule: {cron: "0 1 * * *", timezone: UTC}
 sources:
@@ -21,11 +23,11 @@ sources:
 contracts:
   report:
     columns:
-      - {name: id,           type: string,    role: id}
+      - {name: id,           type: string,    role: id, required: true}
       - {name: title,        type: string,    role: title}
       - {name: author,       type: string,    role: author, transform: [trim]}
       - {name: published_at, type: timestamp, role: date}
-      - {name: text,         type: string,    role: text}
+      - {name: text,         type: string,    role: text, required: true}
     extra_columns: keep
     quarantine: {halt_above: 1%}
 )";
