@@ -117,6 +117,25 @@ def a_first_pipeline_halts_when_its_text_vanishes(px):
     home.remove()
 
 
+def a_header_that_looks_wrong_is_explained(px):
+    home = Home(px)
+    home.run("init", expect=0)
+    good = "id,title,author,published_at,text\n1,One,Ada,2026-01-01,The zoo keeps nine zebras.\n"
+    for delimiter, name in ((";", ";"), ("\t", "tab"), ("|", "|")):
+        home.write("data/a.csv", good.replace(",", delimiter))
+        says(home.run("run", "--ds", "2026-01-01", expect=3), f"looks '{name}'-separated", f'delimiter: "{name}"')
+    file = (home.folder / "pipeline.yaml").read_text()
+    home.write("pipeline.yaml", file.replace('csv: "data/*.csv"', 'csv: {path: "data/*.csv", delimiter: "|"}'))
+    home.run("run", "--ds", "2026-01-01", expect=0)
+    home.write("pipeline.yaml", file)
+    home.write("data/a.csv", good.split("\n", 1)[1])
+    says(home.run("run", "--ds", "2026-01-02", expect=3), "no header line?", "columns: [")
+    home.write("data/a.csv", good.replace("text", "body"))
+    done = home.run("run", "--ds", "2026-01-02", expect=3)
+    check("separated" not in done.stdout and "no header line" not in done.stdout, done.stdout)
+    home.remove()
+
+
 if __name__ == "__main__":
     os.environ.setdefault("PX_LOG", "warning")
     main([function for name, function in list(globals().items())
