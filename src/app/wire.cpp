@@ -130,8 +130,14 @@ Result<const embed::Encoder*> App::encoder() {
                                        .context("embedding.precision"));
         options.kernel = config_.kernel;
         options.thread_count = config_.thread_count();
-        encoder_ = PX_TRY(embed::Encoder::load(options).context("embedding.model " +
-                                                                definition().embedding_model));
+        Result<std::unique_ptr<embed::Encoder>> loaded = embed::Encoder::load(options).context(
+            "embedding.model " + definition().embedding_model);
+        if (!loaded && loaded.error().code == ErrorCode::NotFound) {
+            loaded.error().hint =
+                "Set embedding.model to a folder with config.json, model.safetensors and "
+                "tokenizer.json, or leave it out for the one that came with px";
+        }
+        encoder_ = PX_TRY(std::move(loaded));
     }
     return encoder_.get();
 }

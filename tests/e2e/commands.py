@@ -136,6 +136,38 @@ def a_header_that_looks_wrong_is_explained(px):
     home.remove()
 
 
+def the_doctor_sees_what_was_lost(px):
+    home = small_home(px)
+    home.run("doctor", expect=0)
+    check(not (home.folder / "lake").exists(), "px doctor created the lake")
+    home.run("run", "--ds", "2026-11-20", expect=0)
+    before = home.files()
+    says(home.run("doctor", expect=0), "writable", "table reports version", "index of release 1")
+    check(home.files() == before, "px doctor left something behind")
+    for part in ("lake", "index", "landing", "lake/reports/_delta_log", "lake/reports/ds=2026-11-20"):
+        kept = home.folder / "kept"
+        shutil.move(home.folder / part, kept)
+        done = home.run("doctor", expect=1)
+        says(done, "FAIL", "backup")
+        check("px run" in done.stdout, done.stdout)
+        check(not all(finding["ok"] for finding in home.json("doctor", expect=1)), part)
+        shutil.move(kept, home.folder / part)
+    # What the hint says works.
+    rows = home.sql("select count(*) from reports")
+    shutil.rmtree(home.folder / "index")
+    shutil.move(home.folder / "lake", home.folder / "lake.away")
+    for path in home.folder.glob("catalog.db*"):
+        path.unlink()
+    home.run("run", "--ds", "2026-11-20", expect=0)
+    check(home.sql("select count(*) from reports") == rows, "rebuilt with other rows")
+    home.run("doctor", expect=0)
+    home.write("pipeline.yaml", (home.folder / "pipeline.yaml").read_text() + "embedding: {model: nowhere}\n")
+    done = home.run("doctor", expect=1)
+    says(done, "Set embedding.model to a folder")
+    check("embed.model" not in done.stdout, done.stdout)
+    home.remove()
+
+
 if __name__ == "__main__":
     os.environ.setdefault("PX_LOG", "warning")
     main([function for name, function in list(globals().items())
