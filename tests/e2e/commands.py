@@ -168,6 +168,16 @@ def the_doctor_sees_what_was_lost(px):
     home.remove()
 
 
+def a_filter_that_nothing_passes_is_refused(px):
+    home = published(px)
+    for command in ("ask", "search"):
+        says(home.run(command, "the site", "--author", "Grce", expect=2), "no author 'Grce'; near: Grace")
+        says(home.run(command, "the site", "--author", "Nobody At All", expect=2), "no author 'Nobody At All'")
+        says(home.run(command, "the site", "--from", "2026-02-02", "--to", "2026-02-01", expect=2), "--from 2026-02-02 is later than --to 2026-02-01")
+        home.run(command, "the site", "--author", "grace", "--from", "2026-02-01", "--to", "2026-02-01", expect=0)
+    home.remove()
+
+
 if __name__ == "__main__":
     os.environ.setdefault("PX_LOG", "warning")
     main([function for name, function in list(globals().items())

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
+#include <cctype>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -43,6 +45,11 @@ Result<answer::SearchRequest> search_request(const AskOptions& options) {
         request.filter.from = PX_TRY(parse_date(options.from).context("--from")) * kDayMicros;
     if (!options.to.empty())
         request.filter.to = (PX_TRY(parse_date(options.to).context("--to")) + 1) * kDayMicros;
+    if (request.filter.from && request.filter.to && *request.filter.from >= *request.filter.to) {
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("--from {} is later than --to {}", options.from, options.to),
+                    "Give the earlier day to --from");
+    }
     if (options.mode == "dense") request.mode = answer::SearchRequest::Mode::Dense;
     if (options.mode == "lexical") request.mode = answer::SearchRequest::Mode::Lexical;
     return request;
@@ -53,11 +60,51 @@ Result<std::shared_ptr<const answer::ReleaseView>> open_view(App& app, const std
     return reader->open(PX_TRY(answer::parse_as_of(as_of)));
 }
 
+std::string folded(std::string text) {
+    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return text;
+}
+
+/// A mistyped author would look like an author who wrote nothing about it.
+Result<void> check_authors(const answer::ReleaseView& view, catalog::Catalog& catalog,
+                           const AskOptions& options) {
+    if (options.authors.empty()) return {};
+    std::vector<std::string> known;       // as documents have them, by number of documents
+    std::vector<std::string> comparable;  // in small letters; only ASCII is folded
+    for (const auto& [name, count] : PX_TRY(catalog.distinct_authors(view.release.id))) {
+        known.push_back(name);
+        comparable.push_back(folded(name));
+    }
+    for (const std::string& author : options.authors) {
+        const std::string wanted = folded(author);
+        if (std::ranges::find(comparable, wanted) != comparable.end()) continue;
+        // The index folds all letters; what ASCII folding can't decide is left to it.
+        if (std::ranges::any_of(author, [](unsigned char c) { return c >= 0x80; })) continue;
+        std::string near;
+        const auto add = [&](size_t index) {
+            near += (near.empty() ? "; near: " : ", ") + known[index];
+        };
+        for (size_t i = 0; i < known.size(); ++i) {
+            if (!wanted.empty() && comparable[i].find(wanted) != std::string::npos) add(i);
+            if (near.size() > 200) break;
+        }
+        if (near.empty()) {
+            if (const auto best = nearest(wanted, comparable)) {
+                add(static_cast<size_t>(std::ranges::find(comparable, *best) - comparable.begin()));
+            }
+        }
+        return fail(ErrorCode::InvalidArgument, fmt::format("no author '{}'{}", author, near),
+                    "px sql \"select distinct author from documents\" lists them");
+    }
+    return {};
+}
+
 Result<int> ask(CommandContext& context, const AskOptions& options) {
     const auto app = PX_TRY(context.open_app());
     const auto view = PX_TRY(open_view(*app, options.as_of));
     const embed::Encoder* encoder = PX_TRY(app->encoder());
     catalog::Catalog* catalog = PX_TRY(app->catalog());
+    PX_TRY(check_authors(*view, *catalog, options));
     const answer::Answer answer =
         PX_TRY(answer::ask(*view, *catalog, *encoder, PX_TRY(search_request(options)),
                            app->answer_options(), context.deadline()));
@@ -83,6 +130,7 @@ Result<int> ask(CommandContext& context, const AskOptions& options) {
 Result<int> search_queries(CommandContext& context, const AskOptions& options) {
     const auto app = PX_TRY(context.open_app());
     const auto view = PX_TRY(open_view(*app, options.as_of));
+    PX_TRY(check_authors(*view, *PX_TRY(app->catalog()), options));
     const embed::Encoder* encoder = PX_TRY(app->encoder());
     std::ifstream file(options.queries);
     if (!file) return fail_errno(errno, "cannot read " + options.queries);
@@ -130,6 +178,8 @@ Result<int> search(CommandContext& context, const AskOptions& options) {
     }
     const auto app = PX_TRY(context.open_app());
     const auto view = PX_TRY(open_view(*app, options.as_of));
+    catalog::Catalog* catalog = PX_TRY(app->catalog());
+    PX_TRY(check_authors(*view, *catalog, options));
     const embed::Encoder* encoder = PX_TRY(app->encoder());
     const std::vector<answer::Passage> passages =
         PX_TRY(answer::search(*view, *encoder, PX_TRY(search_request(options)),
