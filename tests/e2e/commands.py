@@ -178,6 +178,21 @@ def a_filter_that_nothing_passes_is_refused(px):
     home.remove()
 
 
+def tables_are_whole_where_nobody_looks_at_them(px):
+    home = published(px)
+    long = "x" * 300
+    check(long in home.run("sql", f"select '{long}' as a", expect=0).stdout, "a cell is cut in a pipe")
+    query = "select * from (values ('a,b', 'say \"x\"', NULL), ('two' || chr(10) || 'lines', '', 'z')) t(\"col,1\", b, c)"
+    done = subprocess.run([home.px, "sql", "--format", "csv", query], cwd=home.folder, capture_output=True, check=True).stdout.decode()
+    check(done == '"col,1",b,c\r\n"a,b","say ""x""",\r\n"two\nlines","",z\r\n', repr(done))
+    check(list(csv.reader(io.StringIO(done, newline="")))[2] == ["two\nlines", "", "z"], done)
+    check(home.run("sql", "--format", "table", "select 1 as a", expect=0).stdout == "a\n1\n", "table")
+    home.run("sql", "--format", "xml", "select 1", expect=2)
+    hit = home.json("search", "forklifts")["results"][0]
+    says(home.run("search", "forklifts", expect=0), "data/papers/note.txt:", f"chunk {hit['chunk_id']}")
+    home.remove()
+
+
 if __name__ == "__main__":
     os.environ.setdefault("PX_LOG", "warning")
     main([function for name, function in list(globals().items())

@@ -29,6 +29,7 @@ struct AskOptions {
     std::string queries;
     bool tsv = false;
     int64_t limit = 10'000;
+    std::string format = "table";
     double timeout_s = 30;
     std::string citation;
 };
@@ -195,14 +196,49 @@ Result<int> search(CommandContext& context, const AskOptions& options) {
     }
     int rank = 0;
     for (const answer::Passage& passage : passages) {
+        const std::optional<catalog::DocumentRow> document =
+            PX_TRY(catalog->document(view->release.id, passage.point.document_id));
         print(
-            fmt::format("{:2}. {:.3f}  {}{}\n{}\n\n", ++rank, passage.score,
+            fmt::format("{:2}. {:.3f}  {}{}\n    {}  chunk {}\n{}\n\n", ++rank, passage.score,
                         printable(passage.point.title.empty() ? passage.point.document_id
                                                               : passage.point.title),
                         passage.point.author.empty() ? "" : ", " + printable(passage.point.author),
-                        printable(passage.point.text)));
+                        document ? fmt::format("{}:{}", printable(document->path), document->line)
+                                 : printable(passage.point.document_id),
+                        passage.point.id.value, printable(passage.point.text)));
     }
     return kExitDone;
+}
+
+/// RFC 4180: lines end in CR LF, fields with a quote, comma or line end are quoted. NULL is an
+/// empty field, an empty text is "".
+std::string csv_text(const engine::QueryResult& result) {
+    std::string text;
+    const auto append = [&](const std::string& field, bool quoted) {
+        if (!quoted && field.find_first_of("\",\r\n") == std::string::npos) {
+            text += field;
+            return;
+        }
+        text += '"';
+        for (const char c : field) {
+            if (c == '"') text += '"';
+            text += c;
+        }
+        text += '"';
+    };
+    for (size_t c = 0; c < result.columns.size(); ++c) {
+        if (c > 0) text += ',';
+        append(result.columns[c], false);
+    }
+    text += "\r\n";
+    for (const auto& row : result.rows) {
+        for (size_t c = 0; c < row.size(); ++c) {
+            if (c > 0) text += ',';
+            if (row[c]) append(*row[c], row[c]->empty());
+        }
+        text += "\r\n";
+    }
+    return text;
 }
 
 Result<int> sql(CommandContext& context, const AskOptions& options) {
@@ -216,6 +252,14 @@ Result<int> sql(CommandContext& context, const AskOptions& options) {
         PX_TRY(reader->sql(*view, options.question, limits, context.deadline()));
     if (context.json) {
         print(engine::to_json(result) + "\n");
+        return kExitDone;
+    }
+    if (options.format == "csv") {
+        print(csv_text(result));
+        if (result.truncated) {
+            std::cerr << fmt::format("px: only the first {} rows; raise --limit for more\n",
+                                     result.rows.size());
+        }
         return kExitDone;
     }
     std::vector<std::vector<std::string>> rows;
@@ -371,6 +415,8 @@ void add_ask_commands(CLI::App& cli, CommandContext& context) {
     sql_command->add_option("--as-of", sql_options->as_of, "A release id or a time");
     sql_command->add_option("--limit", sql_options->limit, "Rows at most")
         ->check(CLI::Range(1, 100'000'000));
+    sql_command->add_option("--format", sql_options->format, "table, or csv (RFC 4180)")
+        ->check(CLI::IsMember({"table", "csv"}));
     sql_command->add_option("--timeout", sql_options->timeout_s, "Seconds at most");
     choose(sql_command, sql_options, sql);
 

@@ -49,7 +49,7 @@ void print(std::string_view text);
 /// Flushes stdout. Errors: ResourceExhausted and others when something printed since the start did
 /// not arrive. Nobody reading any more is no error: EPIPE ends quietly.
 Result<void> finish_output();
-/// Columns aligned for people.
+/// Columns aligned for people; on a terminal long cells are cut.
 std::string render_table(const std::vector<std::string>& columns,
                          const std::vector<std::vector<std::string>>& rows);
 /// "2026-11-23 08:27:01".

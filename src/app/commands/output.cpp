@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <boost/json.hpp>
 #include <cerrno>
@@ -76,12 +77,13 @@ std::string json_quote(std::string_view text) {
 std::string render_table(const std::vector<std::string>& columns,
                          const std::vector<std::vector<std::string>>& rows) {
     constexpr size_t kCellMax = 80;
-    const auto cell = [](const std::string& text) {
+    const bool cut = ::isatty(STDOUT_FILENO) != 0;  // a file or a pipe gets all of it
+    const auto cell = [cut](const std::string& text) {
         std::string flat = printable(text);
         for (char& c : flat) {
             if (c == '\n' || c == '\t') c = ' ';
         }
-        if (utf8_length(flat) <= kCellMax) return flat;
+        if (!cut || utf8_length(flat) <= kCellMax) return flat;
         size_t end = 0;
         for (size_t points = 0; points < kCellMax - 1 && end < flat.size(); ++points)
             utf8_next(flat, end);
