@@ -193,6 +193,19 @@ def tables_are_whole_where_nobody_looks_at_them(px):
     home.remove()
 
 
+def the_documents_are_a_table_like_others(px):
+    home = published(px)
+    table = {table["name"]: table for table in home.json("tables")}["documents"]
+    check(table["rows"] == home.sql("select count(*) from documents")[0][0] > 0, table)
+    names = [column["name"] for column in table["columns"]]
+    check("author" in names and {"name": "created_at", "type": "timestamp"} in table["columns"], table)
+    says(home.run("tables", expect=0), "documents  ")
+    says(home.run("sql", "select * from nowhere", expect=2), "known tables: ", "documents")
+    for query in ("show tables", "DESCRIBE reports;", " desc reports"):
+        says(home.run("sql", query, expect=2), "px tables")
+    home.remove()
+
+
 if __name__ == "__main__":
     os.environ.setdefault("PX_LOG", "warning")
     main([function for name, function in list(globals().items())

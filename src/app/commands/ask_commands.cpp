@@ -210,6 +210,16 @@ Result<int> search(CommandContext& context, const AskOptions& options) {
     return kExitDone;
 }
 
+/// SHOW TABLES and DESCRIBE are what a newcomer tries first.
+Result<void> refuse_listing(std::string_view query) {
+    const size_t start = std::min(query.find_first_not_of(" \t\r\n("), query.size());
+    const size_t end = std::min(query.find_first_of(" \t\r\n;", start), query.size());
+    const std::string word = folded(std::string(query.substr(start, end - start)));
+    if (word != "show" && word != "describe" && word != "desc") return {};
+    return fail(ErrorCode::InvalidArgument, fmt::format("{} is not allowed here", word),
+                "Use px tables; with --json it lists the columns too");
+}
+
 /// RFC 4180: lines end in CR LF, fields with a quote, comma or line end are quoted. NULL is an
 /// empty field, an empty text is "".
 std::string csv_text(const engine::QueryResult& result) {
@@ -248,8 +258,16 @@ Result<int> sql(CommandContext& context, const AskOptions& options) {
     engine::QueryLimits limits;
     limits.rows = options.limit;
     limits.time = std::chrono::milliseconds(static_cast<int64_t>(options.timeout_s * 1000));
-    const engine::QueryResult result =
-        PX_TRY(reader->sql(*view, options.question, limits, context.deadline()));
+    PX_TRY(refuse_listing(options.question));
+    Result<engine::QueryResult> queried =
+        reader->sql(*view, options.question, limits, context.deadline());
+    if (!queried) {
+        // The engine learns of the documents only when a query names them.
+        std::string& hint = queried.error().hint;
+        if (hint.starts_with("known tables: ") && hint.find("documents") == std::string::npos)
+            hint.insert(std::string_view("known tables: ").size(), "documents, ");
+    }
+    const engine::QueryResult result = PX_TRY(std::move(queried));
     if (context.json) {
         print(engine::to_json(result) + "\n");
         return kExitDone;

@@ -173,11 +173,29 @@ Result<int> releases(CommandContext& context, const ListOptions& options) {
     return kExitDone;
 }
 
+/// The catalog's documents as SQL sees them: a table like the others, but of no lake.
+Result<json::array> documents_columns(answer::ReleaseReader& reader,
+                                      const answer::ReleaseView& view, const Deadline& deadline) {
+    const engine::QueryResult empty =
+        PX_TRY(reader.query(view, "SELECT * FROM documents LIMIT 0", {}, {}, deadline));
+    json::array columns;
+    for (size_t c = 0; c < empty.columns.size(); ++c) {
+        const std::string& type = empty.types[c];
+        columns.push_back(json::object{{"name", empty.columns[c]},
+                                       {"type", type == "BIGINT"                ? "long"
+                                                : type.starts_with("TIMESTAMP") ? "timestamp"
+                                                                                : "string"}});
+    }
+    return columns;
+}
+
 Result<int> tables(CommandContext& context, const ListOptions& options) {
     const auto app = PX_TRY(context.open_app());
     answer::ReleaseReader* reader = PX_TRY(app->reader());
     const auto view = PX_TRY(reader->open(PX_TRY(answer::parse_as_of(options.as_of))));
     const std::vector<answer::TableInfo> list = PX_TRY(reader->tables(*view));
+    json::array documents = PX_TRY(documents_columns(*reader, *view, context.deadline()));
+    const size_t document_columns = documents.size();
     if (context.json) {
         json::array array;
         for (const answer::TableInfo& table : list) {
@@ -195,6 +213,13 @@ Result<int> tables(CommandContext& context, const ListOptions& options) {
                 {"partition_columns", json::value_from(table.partition_columns)},
                 {"columns", std::move(columns)}});
         }
+        array.push_back(json::object{{"name", "documents"},
+                                     {"version", nullptr},
+                                     {"rows", view->release.documents},
+                                     {"files", nullptr},
+                                     {"bytes", nullptr},
+                                     {"partition_columns", json::array()},
+                                     {"columns", std::move(documents)}});
         print(json::serialize(array) + "\n");
         return kExitDone;
     }
@@ -205,6 +230,8 @@ Result<int> tables(CommandContext& context, const ListOptions& options) {
                         std::to_string(table.file_count), std::to_string(table.size_bytes),
                         std::to_string(table.schema.fields.size())});
     }
+    rows.push_back({"documents", "-", std::to_string(view->release.documents), "-", "-",
+                    std::to_string(document_columns)});
     print(render_table({"table", "version", "rows", "files", "bytes", "columns"}, rows));
     return kExitDone;
 }
