@@ -108,6 +108,9 @@ struct Verification {
     bool verified = false;
     std::vector<std::pair<std::string, bool>>
         steps;  ///< "landed file sha256", "record bytes", "document text", "chunk id", "quote"
+    /// Of the steps: how many were looked at. A step behind a broken one that it rests on is
+    /// neither passed nor checked.
+    size_t checked = 0;
     std::string reason;  ///< of the first failed step
 };
 Result<Verification> verify(const ReleaseView& view, catalog::Catalog& catalog,

@@ -62,8 +62,9 @@ class ReleaseReaderTest : public ::testing::Test {
     }
 
     std::unique_ptr<ReleaseReader> make(size_t views = 2) {
-        return std::make_unique<ReleaseReader>(*catalog_, *vectors_, lake_, *engine_, clock_,
-                                               ReleaseReaderOptions{views, folder_ / "scratch"});
+        return std::make_unique<ReleaseReader>(
+            *catalog_, *vectors_, lake_, *engine_, clock_,
+            ReleaseReaderOptions{.open_views = views, .scratch_directory = folder_ / "scratch"});
     }
 
     /// Commits a file of rows to the partition ds of table reports and publishes a release with one

@@ -106,6 +106,8 @@ TEST(Verify, FailsWhenTheLandedTextIsAnother) {
     EXPECT_FALSE(gone.verified);
     EXPECT_THAT(gone.reason, HasSubstr("the landed file is gone"));
     EXPECT_EQ(gone.steps.size(), 5U);
+    EXPECT_EQ(gone.checked, 1U);
+    for (const auto& [name, passed] : gone.steps) EXPECT_FALSE(passed) << name;
 }
 
 TEST(Verify, TellsFailureToLookFromFailureToVerify) {

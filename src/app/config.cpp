@@ -10,6 +10,8 @@
 #include <sstream>
 #include <thread>
 
+#include "base/utf8.h"
+
 extern char** environ;
 
 namespace px::app {
@@ -580,7 +582,18 @@ Result<Config> load_config(const std::filesystem::path& file, const Environment&
     if (!stream) return fail_errno(errno, "cannot read " + file.string());
     std::stringstream text;
     text << stream.rdbuf();
-    return parse_config(text.str(), file, environment);
+    const std::string content = text.str();
+    if (const size_t valid = utf8_valid_prefix(content); valid != content.size()) {
+        const std::string_view before = std::string_view(content).substr(0, valid);
+        const size_t line_start = before.rfind('\n') + 1;  // npos + 1 is 0
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("{}:{}:{}: this is not UTF-8 (byte 0x{:02X})",
+                                file.filename().string(), 1 + std::ranges::count(before, '\n'),
+                                1 + utf8_length(before.substr(line_start)),
+                                static_cast<unsigned char>(content[valid])),
+                    "Save the file as UTF-8");
+    }
+    return parse_config(content, file, environment);
 }
 
 Result<Config> parse_config(const std::string& text, const std::filesystem::path& file,

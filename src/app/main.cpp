@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <iostream>
 #include <thread>
 
@@ -54,24 +56,101 @@ void print_error(const px::Error& error, bool json) {
     std::cerr << text << "\n";
 }
 
-/// "did you mean" for a mistyped command.
-std::string suggestion(const CLI::App& cli, int count, char** words) {
-    std::vector<std::string> names;
-    for (const CLI::App* sub : cli.get_subcommands([](const CLI::App*) { return true; }))
-        names.push_back(sub->get_name());
-    for (int i = 1; i < count; ++i) {
-        const std::string word = words[i];
-        if (word.empty() || word[0] == '-') continue;
-        if (std::ranges::find(names, word) != names.end()) return {};
-        const auto near = px::app::nearest(word, names);
-        return near ? fmt::format("px: did you mean `px {}`?\n", *near) : std::string();
+/// What is wrong with a command line that does not parse, in our words; `reported` is what the
+/// parser says when nothing better is known.
+px::Error usage_error(CLI::App& cli, const std::vector<std::string>& words, std::string reported) {
+    const auto all = [](const CLI::App*) { return true; };
+    std::vector<CLI::App*> chain{&cli};  // the program, the command, its own command
+    std::string called = "px";
+    const auto option_of = [&](const std::string& name) -> CLI::Option* {
+        for (CLI::App* app : chain) {
+            if (CLI::Option* option = app->get_option_no_throw(name)) return option;
+        }
+        return nullptr;
+    };
+    const auto mistaken = [&](std::string what, const std::optional<std::string>& near) {
+        if (near) what += fmt::format("; did you mean {}?", *near);
+        return px::fail(
+            px::ErrorCode::InvalidArgument, std::move(what),
+            called == "px" ? "See px help" : fmt::format("See px help {}", called.substr(3)));
+    };
+    for (size_t i = 0; i < words.size() && words[i] != "--"; ++i) {
+        const std::string& word = words[i];
+        if (word.size() > 1 && word[0] == '-') {
+            if (std::isdigit(static_cast<unsigned char>(word[1])) != 0) continue;
+            const bool is_long = word[1] == '-';
+            const size_t equals = word.find('=');
+            const std::string name =
+                is_long ? word.substr(0, std::min(equals, word.size())) : word.substr(0, 2);
+            if (const CLI::Option* option = option_of(name)) {
+                const bool holds_value = is_long ? equals != std::string::npos : word.size() > 2;
+                if (option->get_expected_min() > 0 && !holds_value) ++i;
+                continue;
+            }
+            std::vector<std::string> known;
+            for (const CLI::App* app : chain) {
+                for (const CLI::Option* option : app->get_options()) {
+                    for (const std::string& other : option->get_lnames()) known.push_back(other);
+                }
+            }
+            std::optional<std::string> near;
+            if (is_long) near = px::app::nearest(name.substr(2), known);
+            return mistaken(fmt::format("unknown option {} for {}", name, called),
+                            near ? std::optional("--" + *near) : std::nullopt);
+        }
+        const std::vector<CLI::App*> below = chain.back()->get_subcommands(all);
+        if (below.empty()) continue;  // an argument
+        std::vector<std::string> names;
+        for (const CLI::App* app : below) names.push_back(app->get_name());
+        const auto at = std::ranges::find(names, word);
+        if (at == names.end()) {
+            const auto near = px::app::nearest(word, names);
+            const std::string before = called == "px" ? "" : called.substr(3) + " ";
+            return mistaken(fmt::format("unknown command '{}{}'", before, word),
+                            near ? std::optional(fmt::format("'{}{}'", before, *near)) : near);
+        }
+        chain.push_back(below[static_cast<size_t>(at - names.begin())]);
+        called += " " + word;
     }
-    return {};
+    if (const std::vector<CLI::App*> below = chain.back()->get_subcommands(all); !below.empty()) {
+        std::string names;
+        for (const CLI::App* app : below) names += (names.empty() ? "" : ", ") + app->get_name();
+        return mistaken(fmt::format("{} needs a command: {}", called, names), std::nullopt);
+    }
+    return mistaken(fmt::format("{}: {}", called, reported), std::nullopt);
+}
+
+/// `px help COMMAND` as `px COMMAND --help`.
+bool is_help(std::vector<std::string>& words) {
+    const auto at = std::ranges::find_if(
+        words, [](const std::string& word) { return word.empty() || word[0] != '-'; });
+    if (at == words.end() || *at != "help") return false;
+    words.erase(at);
+    return true;
+}
+
+/// A standard stream that is closed would hand its number to the next file opened, which would then
+/// be written over: it is opened so that using it fails.
+void hold_standard_streams() {
+    for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+        if (::fcntl(descriptor, F_GETFD) >= 0) continue;
+        [[maybe_unused]] const int held =
+            ::open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
+}
+
+/// The exit code of a command that printed: what did not arrive was not done.
+int leave(int code) {
+    const px::Result<void> arrived = px::app::finish_output();
+    if (arrived) return code;
+    print_error(arrived.error(), false);
+    return code == 0 ? 1 : code;
 }
 
 }  // namespace
 
 int main(int count, char** words) {
+    hold_standard_streams();
     static std::stop_source stop;
     watch_signals(stop);
 
@@ -90,6 +169,7 @@ int main(int count, char** words) {
     cli.add_option("--log-level", log_level, "debug, info, warning or error")
         ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
     cli.fallthrough();
+    cli.footer("`px help COMMAND` tells the options of a command.");
     px::app::add_run_commands(cli, context);
     px::app::add_ask_commands(cli, context);
     px::app::add_embed_command(cli, context);
@@ -97,13 +177,31 @@ int main(int count, char** words) {
     px::app::add_serve_commands(cli, context);
     px::app::add_setup_commands(cli, context);
 
+    std::vector<std::string> arguments(words + 1, words + count);
+    const bool json = std::find(arguments.begin(), std::ranges::find(arguments, "--"), "--json") !=
+                      std::ranges::find(arguments, "--");
+    const auto refuse = [&](const px::Error& error) {
+        print_error(error, json);
+        return leave(px::error_traits(error.code).exit_code);
+    };
+    if (is_help(arguments)) {
+        const CLI::App* asked = &cli;
+        for (const std::string& word : arguments) {
+            if (word.empty() || word[0] == '-') continue;
+            const auto below = asked->get_subcommands(
+                [&](const CLI::App* app) { return app->get_name() == word; });
+            if (below.empty()) return refuse(usage_error(cli, arguments, "it has no commands"));
+            asked = below.front();
+        }
+        px::app::print(asked->help(asked == &cli ? "" : "px"));
+        return leave(0);
+    }
     try {
-        cli.parse(count, words);
+        std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+        cli.parse(std::move(reversed));
     } catch (const CLI::ParseError& error) {
-        if (error.get_exit_code() == 0) return cli.exit(error, std::cout, std::cerr);
-        cli.exit(error, std::cerr, std::cerr);
-        std::cerr << suggestion(cli, count, words);
-        return 2;
+        if (error.get_exit_code() == 0) return leave(cli.exit(error, std::cout, std::cerr));
+        return refuse(usage_error(cli, arguments, error.what()));
     }
     using px::log::Level;
     if (context.quiet) px::log::set_level(Level::Error);
@@ -112,8 +210,7 @@ int main(int count, char** words) {
     if (log_level == "error") px::log::set_level(Level::Error);
 
     const px::Result<int> result = context.chosen();
-    std::cout.flush();
-    if (result) return *result;
+    if (result) return leave(*result);
     print_error(result.error(), context.json);
-    return px::error_traits(result.error().code).exit_code;
+    return leave(px::error_traits(result.error().code).exit_code);
 }

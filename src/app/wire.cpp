@@ -133,8 +133,14 @@ Result<const embed::Encoder*> App::encoder() {
         options.query_prefix = definition().query_prefix;
         options.passage_prefix = definition().passage_prefix;
         options.cache_directory = config_.work_folder() / "models";
-        encoder_ = PX_TRY(embed::Encoder::load(options).context("embedding.model " +
-                                                                definition().embedding_model));
+        Result<std::unique_ptr<embed::Encoder>> loaded = embed::Encoder::load(options).context(
+            "embedding.model " + definition().embedding_model);
+        if (!loaded && loaded.error().code == ErrorCode::NotFound) {
+            loaded.error().hint =
+                "Set embedding.model to a folder with config.json, model.safetensors and "
+                "tokenizer.json, or leave it out for the one that came with px";
+        }
+        encoder_ = PX_TRY(std::move(loaded));
     }
     return encoder_.get();
 }

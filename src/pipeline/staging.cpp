@@ -189,7 +189,13 @@ class SourceStager {
         options.csv = source_.csv;
         const auto reader =
             PX_TRY(source::open_records(file.local, record_format(source_), options));
-        PX_TRY(bind(reader->columns(), file.path));
+        Result<void> bound = bind(reader->columns(), file.path);
+        if (!bound && bound.error().code == ErrorCode::ContractViolated &&
+            record_format(source_) == source::SourceFormat::Csv) {
+            std::string hint = source::header_hint(reader->columns(), source_.csv);
+            if (!hint.empty()) bound.error().hint = std::move(hint);
+        }
+        PX_TRY(std::move(bound));
         source::RecordBlock block;
         while (PX_TRY(reader->next(block, deadline_))) {
             PX_TRY(rows(block, file));

@@ -1,8 +1,12 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
+#include <cctype>
 #include <fstream>
 #include <iostream>
+#include <iterator>
+#include <sstream>
 
 #include "answer/answer_json.h"
 #include "app/commands/commands.h"
@@ -25,6 +29,7 @@ struct AskOptions {
     std::string queries;
     bool tsv = false;
     int64_t limit = 10'000;
+    std::string format = "table";
     double timeout_s = 30;
     std::string citation;
 };
@@ -41,6 +46,11 @@ Result<answer::SearchRequest> search_request(const AskOptions& options) {
         request.filter.from = PX_TRY(parse_date(options.from).context("--from")) * kDayMicros;
     if (!options.to.empty())
         request.filter.to = (PX_TRY(parse_date(options.to).context("--to")) + 1) * kDayMicros;
+    if (request.filter.from && request.filter.to && *request.filter.from >= *request.filter.to) {
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("--from {} is later than --to {}", options.from, options.to),
+                    "Give the earlier day to --from");
+    }
     if (options.mode == "dense") request.mode = answer::SearchRequest::Mode::Dense;
     if (options.mode == "lexical") request.mode = answer::SearchRequest::Mode::Lexical;
     return request;
@@ -51,11 +61,51 @@ Result<std::shared_ptr<const answer::ReleaseView>> open_view(App& app, const std
     return reader->open(PX_TRY(answer::parse_as_of(as_of)));
 }
 
+std::string folded(std::string text) {
+    for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return text;
+}
+
+/// A mistyped author would look like an author who wrote nothing about it.
+Result<void> check_authors(const answer::ReleaseView& view, catalog::Catalog& catalog,
+                           const AskOptions& options) {
+    if (options.authors.empty()) return {};
+    std::vector<std::string> known;       // as documents have them, by number of documents
+    std::vector<std::string> comparable;  // in small letters; only ASCII is folded
+    for (const auto& [name, count] : PX_TRY(catalog.distinct_authors(view.release.id))) {
+        known.push_back(name);
+        comparable.push_back(folded(name));
+    }
+    for (const std::string& author : options.authors) {
+        const std::string wanted = folded(author);
+        if (std::ranges::find(comparable, wanted) != comparable.end()) continue;
+        // The index folds all letters; what ASCII folding can't decide is left to it.
+        if (std::ranges::any_of(author, [](unsigned char c) { return c >= 0x80; })) continue;
+        std::string near;
+        const auto add = [&](size_t index) {
+            near += (near.empty() ? "; near: " : ", ") + known[index];
+        };
+        for (size_t i = 0; i < known.size(); ++i) {
+            if (!wanted.empty() && comparable[i].find(wanted) != std::string::npos) add(i);
+            if (near.size() > 200) break;
+        }
+        if (near.empty()) {
+            if (const auto best = nearest(wanted, comparable)) {
+                add(static_cast<size_t>(std::ranges::find(comparable, *best) - comparable.begin()));
+            }
+        }
+        return fail(ErrorCode::InvalidArgument, fmt::format("no author '{}'{}", author, near),
+                    "px sql \"select distinct author from documents\" lists them");
+    }
+    return {};
+}
+
 Result<int> ask(CommandContext& context, const AskOptions& options) {
     const auto app = PX_TRY(context.open_app());
     const auto view = PX_TRY(open_view(*app, options.as_of));
     const embed::Encoder* encoder = PX_TRY(app->encoder());
     catalog::Catalog* catalog = PX_TRY(app->catalog());
+    PX_TRY(check_authors(*view, *catalog, options));
     const answer::Answer answer =
         PX_TRY(answer::ask(*view, *catalog, *encoder, PX_TRY(search_request(options)),
                            app->answer_options(), context.deadline()));
@@ -81,6 +131,7 @@ Result<int> ask(CommandContext& context, const AskOptions& options) {
 Result<int> search_queries(CommandContext& context, const AskOptions& options) {
     const auto app = PX_TRY(context.open_app());
     const auto view = PX_TRY(open_view(*app, options.as_of));
+    PX_TRY(check_authors(*view, *PX_TRY(app->catalog()), options));
     const embed::Encoder* encoder = PX_TRY(app->encoder());
     std::ifstream file(options.queries);
     if (!file) return fail_errno(errno, "cannot read " + options.queries);
@@ -128,6 +179,8 @@ Result<int> search(CommandContext& context, const AskOptions& options) {
     }
     const auto app = PX_TRY(context.open_app());
     const auto view = PX_TRY(open_view(*app, options.as_of));
+    catalog::Catalog* catalog = PX_TRY(app->catalog());
+    PX_TRY(check_authors(*view, *catalog, options));
     const embed::Encoder* encoder = PX_TRY(app->encoder());
     const std::vector<answer::Passage> passages =
         PX_TRY(answer::search(*view, *encoder, PX_TRY(search_request(options)),
@@ -143,14 +196,59 @@ Result<int> search(CommandContext& context, const AskOptions& options) {
     }
     int rank = 0;
     for (const answer::Passage& passage : passages) {
+        const std::optional<catalog::DocumentRow> document =
+            PX_TRY(catalog->document(view->release.id, passage.point.document_id));
         print(
-            fmt::format("{:2}. {:.3f}  {}{}\n{}\n\n", ++rank, passage.score,
+            fmt::format("{:2}. {:.3f}  {}{}\n    {}  chunk {}\n{}\n\n", ++rank, passage.score,
                         printable(passage.point.title.empty() ? passage.point.document_id
                                                               : passage.point.title),
                         passage.point.author.empty() ? "" : ", " + printable(passage.point.author),
-                        printable(passage.point.text)));
+                        document ? fmt::format("{}:{}", printable(document->path), document->line)
+                                 : printable(passage.point.document_id),
+                        passage.point.id.value, printable(passage.point.text)));
     }
     return kExitDone;
+}
+
+/// SHOW TABLES and DESCRIBE are what a newcomer tries first.
+Result<void> refuse_listing(std::string_view query) {
+    const size_t start = std::min(query.find_first_not_of(" \t\r\n("), query.size());
+    const size_t end = std::min(query.find_first_of(" \t\r\n;", start), query.size());
+    const std::string word = folded(std::string(query.substr(start, end - start)));
+    if (word != "show" && word != "describe" && word != "desc") return {};
+    return fail(ErrorCode::InvalidArgument, fmt::format("{} is not allowed here", word),
+                "Use px tables; with --json it lists the columns too");
+}
+
+/// RFC 4180: lines end in CR LF, fields with a quote, comma or line end are quoted. NULL is an
+/// empty field, an empty text is "".
+std::string csv_text(const engine::QueryResult& result) {
+    std::string text;
+    const auto append = [&](const std::string& field, bool quoted) {
+        if (!quoted && field.find_first_of("\",\r\n") == std::string::npos) {
+            text += field;
+            return;
+        }
+        text += '"';
+        for (const char c : field) {
+            if (c == '"') text += '"';
+            text += c;
+        }
+        text += '"';
+    };
+    for (size_t c = 0; c < result.columns.size(); ++c) {
+        if (c > 0) text += ',';
+        append(result.columns[c], false);
+    }
+    text += "\r\n";
+    for (const auto& row : result.rows) {
+        for (size_t c = 0; c < row.size(); ++c) {
+            if (c > 0) text += ',';
+            if (row[c]) append(*row[c], row[c]->empty());
+        }
+        text += "\r\n";
+    }
+    return text;
 }
 
 Result<int> sql(CommandContext& context, const AskOptions& options) {
@@ -160,10 +258,26 @@ Result<int> sql(CommandContext& context, const AskOptions& options) {
     engine::QueryLimits limits;
     limits.rows = options.limit;
     limits.time = std::chrono::milliseconds(static_cast<int64_t>(options.timeout_s * 1000));
-    const engine::QueryResult result =
-        PX_TRY(reader->sql(*view, options.question, limits, context.deadline()));
+    PX_TRY(refuse_listing(options.question));
+    Result<engine::QueryResult> queried =
+        reader->sql(*view, options.question, limits, context.deadline());
+    if (!queried) {
+        // The engine learns of the documents only when a query names them.
+        std::string& hint = queried.error().hint;
+        if (hint.starts_with("known tables: ") && hint.find("documents") == std::string::npos)
+            hint.insert(std::string_view("known tables: ").size(), "documents, ");
+    }
+    const engine::QueryResult result = PX_TRY(std::move(queried));
     if (context.json) {
         print(engine::to_json(result) + "\n");
+        return kExitDone;
+    }
+    if (options.format == "csv") {
+        print(csv_text(result));
+        if (result.truncated) {
+            std::cerr << fmt::format("px: only the first {} rows; raise --limit for more\n",
+                                     result.rows.size());
+        }
         return kExitDone;
     }
     std::vector<std::vector<std::string>> rows;
@@ -178,32 +292,60 @@ Result<int> sql(CommandContext& context, const AskOptions& options) {
     return kExitDone;
 }
 
+/// The citations on stdin: of answers of `px ask --json`, as one JSON value or as JSON lines, or
+/// citations by themselves. Anything else is refused: nothing may pass for verified unread.
+Result<std::vector<answer::Citation>> read_citations() {
+    const auto refused = [](std::string_view why) {
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("this is no answer of px ask --json: {}", why),
+                    "px ask --json \"…\" | px verify -");
+    };
+    const std::string text{std::istreambuf_iterator<char>(std::cin), {}};
+    std::vector<json::value> values;
+    boost::system::error_code code;
+    if (json::value whole = json::parse(text, code); !code) {
+        values.push_back(std::move(whole));
+    } else {
+        std::istringstream lines(text);
+        for (std::string line; std::getline(lines, line);) {
+            if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+            json::value value = json::parse(line, code);
+            if (code) return refused("stdin is not JSON");
+            values.push_back(std::move(value));
+        }
+    }
+    if (values.empty()) return refused("stdin is empty");
+    std::vector<answer::Citation> citations;
+    const auto take = [&](const json::value& value) -> Result<void> {
+        const json::object* object = value.if_object();
+        const json::value* id = object == nullptr ? nullptr : object->if_contains("chunk_id");
+        if (id == nullptr || !id->is_string() || id->get_string().empty())
+            return refused("a citation without chunk_id");
+        citations.push_back(PX_TRY(answer::citation_from_json(*object)));
+        return {};
+    };
+    for (const json::value& value : values) {
+        const json::object* object = value.if_object();
+        const json::value* list = object == nullptr ? nullptr : object->if_contains("citations");
+        if (list != nullptr && list->is_array()) {
+            for (const json::value& item : list->get_array()) PX_TRY(take(item));
+        } else if (object != nullptr && object->contains("chunk_id")) {
+            PX_TRY(take(value));
+        } else {
+            return refused(object != nullptr && object->contains("error") ? "it is an error"
+                                                                          : "it has no citations");
+        }
+    }
+    return citations;
+}
+
 /// A chunk id, or "-" for citations of `px ask --json` (one JSON value or JSON lines) on stdin.
 Result<int> verify(CommandContext& context, const AskOptions& options) {
     const auto app = PX_TRY(context.open_app());
     catalog::Catalog* catalog = PX_TRY(app->catalog());
     std::vector<answer::Citation> citations;
     if (options.citation == "-") {
-        std::string line;
-        while (std::getline(std::cin, line)) {
-            if (line.empty()) continue;
-            boost::system::error_code code;
-            const json::value value = json::parse(line, code);
-            if (code)
-                return fail(ErrorCode::InvalidArgument, "stdin is not JSON",
-                            "Pipe `px ask --json …` into it");
-            const json::object* object = value.if_object();
-            const json::value* list =
-                object == nullptr ? nullptr : object->if_contains("citations");
-            if (list != nullptr && list->is_array()) {
-                for (const json::value& item : list->get_array()) {
-                    if (item.is_object())
-                        citations.push_back(PX_TRY(answer::citation_from_json(item.get_object())));
-                }
-            } else if (object != nullptr) {
-                citations.push_back(PX_TRY(answer::citation_from_json(*object)));
-            }
-        }
+        citations = PX_TRY(read_citations());
     } else {
         const auto view = PX_TRY(open_view(*app, options.as_of));
         citations.push_back(PX_TRY(answer::cite(*view, *catalog, options.citation)));
@@ -218,6 +360,9 @@ Result<int> verify(CommandContext& context, const AskOptions& options) {
         if (result.verified) ++verified;
         if (context.json) {
             json::object object = answer::to_json(result);
+            json::array& steps = object["steps"].as_array();
+            for (size_t i = 0; i < steps.size(); ++i)
+                steps[i].as_object()["checked"] = i < result.checked;
             object["chunk_id"] = citation.chunk_id;
             print(json::serialize(object) + "\n");
             continue;
@@ -225,8 +370,14 @@ Result<int> verify(CommandContext& context, const AskOptions& options) {
         print(fmt::format("{} chunk {} of {} ({})\n", result.verified ? "verified" : "NOT VERIFIED",
                           citation.chunk_id, printable(citation.document_id),
                           printable(citation.source.file)));
-        for (const auto& [name, passed] : result.steps)
-            print(fmt::format("    {} {}\n", passed ? "ok  " : "FAIL", name));
+        for (size_t i = 0; i < result.steps.size(); ++i) {
+            const auto& [name, passed] = result.steps[i];
+            print(fmt::format("    {} {}\n",
+                              passed               ? "ok  "
+                              : i < result.checked ? "FAIL"
+                                                   : "-    not checked:",
+                              name));
+        }
         if (!result.reason.empty()) print(fmt::format("    {}\n", printable(result.reason)));
     }
     if (!context.json)
@@ -282,6 +433,8 @@ void add_ask_commands(CLI::App& cli, CommandContext& context) {
     sql_command->add_option("--as-of", sql_options->as_of, "A release id or a time");
     sql_command->add_option("--limit", sql_options->limit, "Rows at most")
         ->check(CLI::Range(1, 100'000'000));
+    sql_command->add_option("--format", sql_options->format, "table, or csv (RFC 4180)")
+        ->check(CLI::IsMember({"table", "csv"}));
     sql_command->add_option("--timeout", sql_options->timeout_s, "Seconds at most");
     choose(sql_command, sql_options, sql);
 

@@ -44,10 +44,12 @@ void add_setup_commands(CLI::App& cli,
 
 /// Today in UTC.
 std::string today(const Clock& clock);
-/// Writes to stdout. False (and a failed exit) when nobody reads any more is not an error: EPIPE
-/// ends quietly.
+/// Writes to stdout. What went wrong is told by finish_output().
 void print(std::string_view text);
-/// Columns aligned for people.
+/// Flushes stdout. Errors: ResourceExhausted and others when something printed since the start did
+/// not arrive. Nobody reading any more is no error: EPIPE ends quietly.
+Result<void> finish_output();
+/// Columns aligned for people; on a terminal long cells are cut.
 std::string render_table(const std::vector<std::string>& columns,
                          const std::vector<std::vector<std::string>>& rows);
 /// "2026-11-23 08:27:01".

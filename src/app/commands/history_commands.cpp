@@ -46,6 +46,38 @@ json::object run_json(const catalog::Run& run) {
     return object;
 }
 
+/// "1.2 s", or "-" while it lasts.
+std::string took(TimestampMicros started, std::optional<TimestampMicros> finished) {
+    if (!finished) return "-";
+    return fmt::format("{:.1f} s", static_cast<double>(*finished - started) / 1e6);
+}
+
+/// One run for people: what it did, each attempt of each task, its checks.
+std::string run_text(const catalog::Run& run, const std::vector<catalog::TaskAttempt>& tasks,
+                     const std::vector<catalog::CheckResult>& checks) {
+    std::string text =
+        fmt::format("run      {} of {}\nstate    {}{}\nstarted  {} UTC, took {}\n", run.id.value,
+                    run.ds, catalog::run_state_name(run.state),
+                    run.release ? fmt::format(" as release {}", run.release->value) : std::string(),
+                    short_time(run.started_at), took(run.started_at, run.finished_at));
+    if (!run.message.empty()) text += "message  " + printable(run.message) + "\n";
+    std::vector<std::vector<std::string>> rows;
+    for (const catalog::TaskAttempt& task : tasks) {
+        rows.push_back({task.task, std::to_string(task.attempt), task.state,
+                        took(task.started_at, task.finished_at), task.message});
+    }
+    if (!rows.empty())
+        text += "\n" + render_table({"task", "attempt", "state", "took", "message"}, rows);
+    rows.clear();
+    for (const catalog::CheckResult& check : checks) {
+        rows.push_back({check.source, check.check, check.passed ? "passed" : "FAILED",
+                        check.expected, check.actual});
+    }
+    if (!rows.empty())
+        text += "\n" + render_table({"source", "check", "result", "expected", "actual"}, rows);
+    return text;
+}
+
 Result<int> runs(CommandContext& context, const ListOptions& options) {
     const auto app = PX_TRY(context.open_app());
     catalog::Catalog* catalog = PX_TRY(app->catalog());
@@ -54,9 +86,15 @@ Result<int> runs(CommandContext& context, const ListOptions& options) {
         if (!run)
             return fail(ErrorCode::NotFound, fmt::format("there is no run {}", options.run),
                         "See `px runs`");
+        const std::vector<catalog::TaskAttempt> attempts = PX_TRY(catalog->tasks(run->id));
+        const std::vector<catalog::CheckResult> results = PX_TRY(catalog->checks(run->id));
+        if (!context.json) {
+            print(run_text(*run, attempts, results));
+            return kExitDone;
+        }
         json::object object = run_json(*run);
         json::array tasks;
-        for (const catalog::TaskAttempt& task : PX_TRY(catalog->tasks(run->id))) {
+        for (const catalog::TaskAttempt& task : attempts) {
             tasks.push_back(json::object{
                 {"task", task.task},
                 {"attempt", task.attempt},
@@ -68,7 +106,7 @@ Result<int> runs(CommandContext& context, const ListOptions& options) {
         }
         object["tasks"] = std::move(tasks);
         json::array checks;
-        for (const catalog::CheckResult& check : PX_TRY(catalog->checks(run->id))) {
+        for (const catalog::CheckResult& check : results) {
             checks.push_back(json::object{{"source", check.source},
                                           {"check", check.check},
                                           {"expected", check.expected},
@@ -88,11 +126,8 @@ Result<int> runs(CommandContext& context, const ListOptions& options) {
     }
     std::vector<std::vector<std::string>> rows;
     for (const catalog::Run& run : list) {
-        const double seconds =
-            run.finished_at ? static_cast<double>(*run.finished_at - run.started_at) / 1e6 : 0.0;
         rows.push_back({run.id.value, run.ds, std::string(catalog::run_state_name(run.state)),
-                        short_time(run.started_at),
-                        run.finished_at ? fmt::format("{:.1f} s", seconds) : "-",
+                        short_time(run.started_at), took(run.started_at, run.finished_at),
                         run.release ? std::to_string(run.release->value) : "-", run.message});
     }
     print(
@@ -138,11 +173,29 @@ Result<int> releases(CommandContext& context, const ListOptions& options) {
     return kExitDone;
 }
 
+/// The catalog's documents as SQL sees them: a table like the others, but of no lake.
+Result<json::array> documents_columns(answer::ReleaseReader& reader,
+                                      const answer::ReleaseView& view, const Deadline& deadline) {
+    const engine::QueryResult empty =
+        PX_TRY(reader.query(view, "SELECT * FROM documents LIMIT 0", {}, {}, deadline));
+    json::array columns;
+    for (size_t c = 0; c < empty.columns.size(); ++c) {
+        const std::string& type = empty.types[c];
+        columns.push_back(json::object{{"name", empty.columns[c]},
+                                       {"type", type == "BIGINT"                ? "long"
+                                                : type.starts_with("TIMESTAMP") ? "timestamp"
+                                                                                : "string"}});
+    }
+    return columns;
+}
+
 Result<int> tables(CommandContext& context, const ListOptions& options) {
     const auto app = PX_TRY(context.open_app());
     answer::ReleaseReader* reader = PX_TRY(app->reader());
     const auto view = PX_TRY(reader->open(PX_TRY(answer::parse_as_of(options.as_of))));
     const std::vector<answer::TableInfo> list = PX_TRY(reader->tables(*view));
+    json::array documents = PX_TRY(documents_columns(*reader, *view, context.deadline()));
+    const size_t document_columns = documents.size();
     if (context.json) {
         json::array array;
         for (const answer::TableInfo& table : list) {
@@ -160,6 +213,13 @@ Result<int> tables(CommandContext& context, const ListOptions& options) {
                 {"partition_columns", json::value_from(table.partition_columns)},
                 {"columns", std::move(columns)}});
         }
+        array.push_back(json::object{{"name", "documents"},
+                                     {"version", nullptr},
+                                     {"rows", view->release.documents},
+                                     {"files", nullptr},
+                                     {"bytes", nullptr},
+                                     {"partition_columns", json::array()},
+                                     {"columns", std::move(documents)}});
         print(json::serialize(array) + "\n");
         return kExitDone;
     }
@@ -170,6 +230,8 @@ Result<int> tables(CommandContext& context, const ListOptions& options) {
                         std::to_string(table.file_count), std::to_string(table.size_bytes),
                         std::to_string(table.schema.fields.size())});
     }
+    rows.push_back({"documents", "-", std::to_string(view->release.documents), "-", "-",
+                    std::to_string(document_columns)});
     print(render_table({"table", "version", "rows", "files", "bytes", "columns"}, rows));
     return kExitDone;
 }

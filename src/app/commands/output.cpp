@@ -1,7 +1,10 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <boost/json.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <iostream>
 
 #include "app/commands/commands.h"
 #include "base/utf8.h"
@@ -16,7 +19,31 @@ Result<std::unique_ptr<App>> CommandContext::open_app() const {
 
 std::string today(const Clock& clock) { return format_timestamp(clock.now()).substr(0, 10); }
 
-void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+namespace {
+
+int g_output_errno = 0;  // of the first write that failed
+
+}  // namespace
+
+void print(std::string_view text) {
+    errno = 0;
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() && g_output_errno == 0)
+        g_output_errno = errno != 0 ? errno : EIO;
+}
+
+Result<void> finish_output() {
+    errno = 0;
+    std::cout.flush();  // it writes through stdout
+    const bool flushed = std::fflush(stdout) == 0;
+    if (g_output_errno == 0 && (!flushed || std::ferror(stdout) != 0 || !std::cout))
+        g_output_errno = errno != 0 ? errno : EIO;
+    if (g_output_errno == 0 || g_output_errno == EPIPE) return {};
+    Error error = fail_errno(g_output_errno, "cannot write standard output");
+    error.hint = "What was printed is not complete: mend where it goes, then ask again";
+    // No bug of ours, whatever errno it was.
+    if (error.code == ErrorCode::Internal) error.code = ErrorCode::Unavailable;
+    return error;
+}
 
 std::string short_time(TimestampMicros micros) {
     std::string text = format_timestamp(micros).substr(0, 19);
@@ -50,12 +77,13 @@ std::string json_quote(std::string_view text) {
 std::string render_table(const std::vector<std::string>& columns,
                          const std::vector<std::vector<std::string>>& rows) {
     constexpr size_t kCellMax = 80;
-    const auto cell = [](const std::string& text) {
+    const bool cut = ::isatty(STDOUT_FILENO) != 0;  // a file or a pipe gets all of it
+    const auto cell = [cut](const std::string& text) {
         std::string flat = printable(text);
         for (char& c : flat) {
             if (c == '\n' || c == '\t') c = ' ';
         }
-        if (utf8_length(flat) <= kCellMax) return flat;
+        if (!cut || utf8_length(flat) <= kCellMax) return flat;
         size_t end = 0;
         for (size_t points = 0; points < kCellMax - 1 && end < flat.size(); ++points)
             utf8_next(flat, end);

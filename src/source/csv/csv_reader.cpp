@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <utility>
 
 #include "base/utf8.h"
@@ -914,6 +915,50 @@ Result<std::unique_ptr<CsvReader>> open_csv(const std::filesystem::path& path,
                                                   PX_TRY(open_text(path, options.encoding)));
     PX_TRY(reader->read_header());
     return std::unique_ptr<CsvReader>(std::move(reader));
+}
+
+namespace {
+
+/// A number or a day: what a header hardly names a column.
+bool looks_like_data(std::string_view cell) {
+    while (!cell.empty() && cell.front() == ' ') cell.remove_prefix(1);
+    while (!cell.empty() && cell.back() == ' ') cell.remove_suffix(1);
+    // 2026-11-23, 23.11.2026, 2026-11-23T08:00:00Z, -1.50, 1,234
+    const bool edges =
+        !cell.empty() &&
+        (cell.back() == 'Z' || std::isdigit(static_cast<unsigned char>(cell.back())) != 0);
+    return edges &&
+           std::any_of(cell.begin(), cell.end(),
+                       [](unsigned char c) { return std::isdigit(c) != 0; }) &&
+           cell.find_first_not_of("0123456789+-.,:/TZ ") == std::string_view::npos;
+}
+
+}  // namespace
+
+std::string header_hint(const std::vector<std::string>& columns, const CsvOptions& options) {
+    if (columns.size() == 1) {
+        std::string_view best;
+        std::ptrdiff_t most = 0;
+        for (const std::string_view candidate : {";", "\t", "|", ","}) {
+            const auto count = std::count(columns[0].begin(), columns[0].end(), candidate[0]);
+            if (candidate != options.delimiter && count > most) {
+                best = candidate;
+                most = count;
+            }
+        }
+        if (!best.empty()) {
+            const std::string_view name = best == "\t" ? "tab" : best;
+            return fmt::format(
+                "The file looks '{}'-separated: set delimiter: \"{}\" for the source "
+                "(csv: {{path: …, delimiter: \"{}\"}})",
+                name, name, name);
+        }
+    }
+    if (options.header_lines > 0 && std::any_of(columns.begin(), columns.end(), looks_like_data)) {
+        return "Has the file no header line? Then set columns: [the names, in order], or header: "
+               "false, for the source (csv: {path: …, columns: […]})";
+    }
+    return {};
 }
 
 }  // namespace px::source

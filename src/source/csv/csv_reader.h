@@ -78,4 +78,8 @@ class CsvReader : public RecordReader {
 Result<std::unique_ptr<CsvReader>> open_csv(const std::filesystem::path& path,
                                             const CsvOptions& options);
 
+/// What a person may have to set when a header lacks columns that were expected: the delimiter is
+/// another, or there is no header. Empty: it looks like a header.
+std::string header_hint(const std::vector<std::string>& columns, const CsvOptions& options);
+
 }  // namespace px::source
