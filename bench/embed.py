@@ -1,34 +1,33 @@
-"""Tokens a CPU second of embedding, ours beside sentence-transformers and OpenVINO: same chunks, one thread each, one run.
+"""Embedding side by side: ours, OpenVINO, ONNX Runtime, CTranslate2 and sentence-transformers, same texts, one run.
 
-    python bench/embed.py --px-bin build/release/bin [--chunks 400]
+    python bench/embed.py --px-bin build/release/bin [--tokens 6000] [--rounds 2]
 
-Also tokenizing alone beside PyPI tokenizers. The share is of the processor's peak: f32 fused multiply-adds that touch nothing but
-registers, measured in the same run, at 22.6 MFLOP a token (so int8, whose peak is higher, may pass 100 %).
+Texts of 16, 124 and 250 tokens on average, one and two threads; tokenizing included on both sides; every engine gets batches of texts of
+like length, the better of 8 and 32 texts (ours takes the texts as they come). Tokens a CPU-second (of the whole process) and a second of the
+clock, the best of the rounds; cosine to sentence-transformers' fp32; time to load; peak memory. Each engine runs in a process of its own.
+OpenVINO int8: weights and activations quantised by nncf on texts like those measured. ONNX Runtime int8: its dynamic quantisation.
+The share is of the processor's peak in that format: products that touch nothing but registers, in the same run, at 22.6 MFLOP a token.
 """
 import argparse
 import csv
 import json
 import os
 import pathlib
+import random
+import resource
 import subprocess
+import sys
+import tempfile
 import time
-
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[name] = "1"
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ["RAYON_NUM_THREADS"] = "1"
-os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-import numpy as np
-import openvino
-import torch
-from langchain_text_splitters import RecursiveCharacterTextSplitter
-from sentence_transformers import SentenceTransformer
-from tokenizers import Tokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "retrieval"
 FLOP_PER_TOKEN = 22.6e6
+MEANS = (16, 124, 250)
+TOKENS_MAX = 256
+# Engine, what it takes of the peak of f32: int8 four times as much, 16 bits twice where there are such products.
+PEERS = ("openvino-int8", "openvino-bf16", "openvino-f32", "onnxruntime-int8", "onnxruntime-f32", "ctranslate2-int8",
+         "sentence-transformers-f32")
 
 
 def cpu_name():
@@ -38,109 +37,226 @@ def cpu_name():
     return "unknown"
 
 
-def chunks_of(corpus, count):
+def texts_of(tokenizer, mean, tokens, seed=4):
+    """Pieces of real documents, their lengths spread about the mean, cut between words."""
     csv.field_size_limit(1 << 30)
-    splitter = RecursiveCharacterTextSplitter(chunk_size=500, chunk_overlap=50)
-    with open(DATA / corpus / "corpus.csv", newline="", encoding="utf-8") as file:
-        chunks = [chunk for row in csv.DictReader(file) for chunk in splitter.split_text(row["text"] or "")]
-    return chunks[::max(1, len(chunks) // count)][:count]
+    with open(DATA / "demo_fed" / "corpus.csv", newline="", encoding="utf-8") as file:
+        documents = [row["text"] for row in csv.DictReader(file) if row["text"]]
+    source = random.Random(seed)
+    texts, total = [], 0
+    while total < tokens:
+        words = source.choice(documents).split()
+        wanted = max(4, min(TOKENS_MAX, round(source.gauss(mean, mean / 4 if mean < 200 else 6))))
+        start = source.randrange(max(1, len(words) - wanted))
+        text = " ".join(words[start:start + wanted])
+        offsets = tokenizer.encode(text).offsets
+        if len(offsets) > wanted:
+            text = text[:offsets[wanted - 2][1]]
+        texts.append(text)
+        total += len(tokenizer.encode(text).ids)
+    return texts
 
 
-def jsonl(texts):
-    return "".join(json.dumps(text) + "\n" for text in texts).encode()
+# ---- the peers, each in a process of its own ---------------------------------------------------------
+def tokenize(model, tokenizer, texts):
+    encoded = tokenizer.encode_batch(texts)
+    longest = max(len(one.ids) for one in encoded)
+    import numpy as np
+    ids = np.zeros((len(texts), longest), dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, one in enumerate(encoded):
+        ids[row, :len(one.ids)] = one.ids
+        mask[row, :len(one.ids)] = 1
+    return ids, mask
 
 
-def ours(args, texts, precision):
-    out = subprocess.run([args.px_bin / "tool_embed_encode", args.model, "--precision", precision, "--measure"], input=jsonl(texts),
-                         stdout=subprocess.PIPE, check=True).stdout
-    return json.loads(out)
+def unit_means(states, mask):
+    import numpy as np
+    sums = (states * mask[..., None]).sum(axis=1) / mask.sum(axis=1, keepdims=True)
+    return sums / np.linalg.norm(sums, axis=1, keepdims=True)
 
 
-class Mean(torch.nn.Module):
-    """Token states to unit vectors, inside the graph, as sentence-transformers does after it."""
+def transformer_of(model):
+    """The torch model and its wrapper with plain inputs and outputs."""
+    import torch
+    from transformers import AutoModel
 
-    def __init__(self, transformer):
-        super().__init__()
-        self.transformer = transformer
+    class States(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.transformer = AutoModel.from_pretrained(model, attn_implementation="eager").eval()
 
-    def forward(self, input_ids, attention_mask, token_type_ids):
-        states = self.transformer(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).last_hidden_state
-        mask = attention_mask.unsqueeze(-1).to(states.dtype)
-        return torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=1)
+        def forward(self, input_ids, attention_mask):
+            return self.transformer(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+
+    return States()
 
 
-def openvino_run(model, texts, precision, batch=32):
-    """Seconds of CPU and vectors; batches of texts of like length, as sentence-transformers makes them."""
-    transformer = model[0].auto_model if hasattr(model[0], "auto_model") else model[0].model
-    example = {name: torch.ones(2, 8, dtype=torch.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
-    converted = openvino.convert_model(Mean(transformer.eval()), example_input=example)
-    compiled = openvino.Core().compile_model(
-        converted, "CPU", {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": 1})
-    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-    vectors = np.zeros((len(texts), 384), dtype=np.float32)
-    names = ["input_ids", "attention_mask", "token_type_ids"]
-    inputs = [port.get_any_name() for port in compiled.inputs]
+def prepare(args, calibration):
+    """Converts the model once for every peer."""
+    import numpy as np
+    import torch
+    from tokenizers import Tokenizer
+    states = transformer_of(str(args.model))
+    example = (torch.ones(2, 8, dtype=torch.int64), torch.ones(2, 8, dtype=torch.int64))
+    import nncf
+    import openvino
+    converted = openvino.convert_model(states, example_input=example)
+    openvino.save_model(converted, args.work / "f32.xml", compress_to_fp16=False)
+    tokenizer = Tokenizer.from_file(str(args.model / "tokenizer.json"))
+    tokenizer.no_padding()
+    names = [port.get_any_name() for port in converted.inputs]
+    samples = [dict(zip(names, tokenize(args.model, tokenizer, [text]))) for text in calibration]
+    quantized = nncf.quantize(converted, nncf.Dataset(samples), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(samples))
+    openvino.save_model(quantized, args.work / "int8.xml")
+    axes = {"input_ids": {0: "texts", 1: "tokens"}, "attention_mask": {0: "texts", 1: "tokens"}}
+    torch.onnx.export(states, example, str(args.work / "f32.onnx"), input_names=list(axes), output_names=["states"],
+                      dynamic_axes={**axes, "states": {0: "texts", 1: "tokens"}}, dynamo=False)
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    quantize_dynamic(str(args.work / "f32.onnx"), str(args.work / "int8.onnx"), weight_type=QuantType.QInt8)
+    import ctranslate2
+    ctranslate2.converters.TransformersConverter(str(args.model)).convert(str(args.work / "ctranslate2"), quantization="int8")
+    assert np.isfinite(states(*example).detach().numpy()).all()
 
-    def run():
-        for start in range(0, len(order), batch):
-            some = order[start:start + batch]
-            encoded = model.tokenizer([texts[i] for i in some], padding=True, truncation=True, max_length=model.max_seq_length,
-                                      return_token_type_ids=True, return_tensors="np")
-            given = [encoded[name] if name in encoded else encoded[names[k]] for k, name in enumerate(inputs)]
-            vectors[some] = compiled(given)[0]
 
-    run()
-    start = time.process_time()
-    run()
-    return time.process_time() - start, vectors
+def open_peer(name, args, threads):
+    """A function of texts that gives unit vectors."""
+    import numpy as np
+    from tokenizers import Tokenizer
+    tokenizer = Tokenizer.from_file(str(args.model / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(TOKENS_MAX)
+    engine, precision = name.rsplit("-", 1)
+    if engine == "openvino":
+        import openvino
+        hint = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}
+        compiled = openvino.Core().compile_model(str(args.work / ("int8.xml" if precision == "int8" else "f32.xml")), "CPU", hint)
+
+        def run(texts):
+            ids, mask = tokenize(args.model, tokenizer, texts)
+            return unit_means(compiled([ids, mask])[0], mask)
+    elif engine == "onnxruntime":
+        import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session = onnxruntime.InferenceSession(str(args.work / f"{precision}.onnx"), options, providers=["CPUExecutionProvider"])
+
+        def run(texts):
+            ids, mask = tokenize(args.model, tokenizer, texts)
+            return unit_means(session.run(None, {"input_ids": ids, "attention_mask": mask})[0], mask)
+    elif engine == "ctranslate2":
+        import ctranslate2
+        encoder = ctranslate2.Encoder(str(args.work / "ctranslate2"), device="cpu", intra_threads=threads, compute_type=precision)
+
+        def run(texts):
+            ids = [one.ids for one in tokenizer.encode_batch(texts)]
+            states = np.array(encoder.forward_batch(ids).last_hidden_state)
+            mask = np.array([[1] * len(one) + [0] * (states.shape[1] - len(one)) for one in ids])
+            return unit_means(states, mask)
+    else:
+        import torch
+        from sentence_transformers import SentenceTransformer
+        torch.set_num_threads(threads)
+        model = SentenceTransformer(str(args.model), device="cpu")
+
+        def run(texts):
+            return model.encode(texts, batch_size=len(texts), normalize_embeddings=True, show_progress_bar=False)
+    return run
+
+
+def measure_peer(args):
+    import numpy as np
+    work = json.loads(args.work.joinpath("texts.json").read_text(encoding="utf-8"))
+    start = time.perf_counter()
+    run = open_peer(args.peer, args, args.threads)
+    run(["first"])
+    result = {"load_seconds": time.perf_counter() - start, "lengths": {}}
+    for mean, texts in work.items():
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        vectors = np.zeros((len(texts), 384), dtype=np.float32)
+        best = None
+        for batch in (8, 32):
+            for _ in range(args.rounds):
+                cpu, wall = time.process_time(), time.perf_counter()
+                for at in range(0, len(order), batch):
+                    some = order[at:at + batch]
+                    vectors[some] = run([texts[i] for i in some])
+                spent = (time.process_time() - cpu, time.perf_counter() - wall)
+                best = spent if best is None else tuple(map(min, best, spent))
+        result["lengths"][mean] = best
+        np.save(args.work / f"{args.peer}-{mean}.npy", vectors)
+    result["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(result))
+
+
+# ---- ours ------------------------------------------------------------------------------------------
+def ours(args, texts, precision, threads):
+    given = "".join(json.dumps(text) + "\n" for text in texts).encode()
+    command = [args.px_bin / "tool_embed_encode", args.model, "--precision", precision, "--threads", str(threads), "--cache", args.work / "cache"]
+    # The first start packs the weights, the measured one maps them.
+    import numpy as np
+    vectors = subprocess.run(command, input=given, stdout=subprocess.PIPE, check=True).stdout
+    out = subprocess.run([*command, "--measure", "--rounds", str(2 * args.rounds)], input=given, stdout=subprocess.PIPE, check=True).stdout
+    return json.loads(out), np.frombuffer(vectors, dtype="<f4").reshape(len(texts), -1)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--px-bin", required=True, type=pathlib.Path)
     parser.add_argument("--model", type=pathlib.Path)
-    parser.add_argument("--corpus", default="demo_fed")
-    parser.add_argument("--chunks", type=int, default=400)
+    parser.add_argument("--tokens", type=int, default=6000, help="about as many in the texts of each length")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
+    parser.add_argument("--threads", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=pathlib.Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    args.model = args.model or (args.px_bin / "../share/px/models/all-MiniLM-L6-v2").resolve()
-    texts = chunks_of(args.corpus, args.chunks)
-    torch.set_num_threads(1)
+    args.model = (args.model or args.px_bin / "../share/px/models/all-MiniLM-L6-v2").resolve()
+    os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", RAYON_NUM_THREADS="1", TRANSFORMERS_VERBOSITY="error")
+    if args.peer:
+        return measure_peer(args)
 
-    model = SentenceTransformer(str(args.model), device="cpu")
-    model.encode(texts[:8])
-    start = time.process_time()
-    reference = model.encode(texts, normalize_embeddings=True, show_progress_bar=False, batch_size=32)
-    seconds = {"sentence-transformers fp32": time.process_time() - start}
-    cosine = {}
-    for hint in ("f32", "bf16"):
-        seconds[f"OpenVINO {hint}"], vectors = openvino_run(model, texts, hint)
-        cosine[f"OpenVINO {hint}"] = (vectors * reference).sum(1).min()
-
-    rows, peak = [], 0.0
-    for precision in ("fp32", "bf16", "int8"):
-        measured = ours(args, texts, precision)
-        tokens, peak = measured["tokens"], max(peak, measured["peak_gflops"])
-        rows.append((f"px {precision} ({measured['kernel']})", measured["cpu_seconds"], measured["load_seconds"]))
-    print(f"workload: {len(texts)} chunks of {args.corpus}, {tokens} tokens; unit: tokens a CPU second, one thread; machine: {cpu_name()}, "
-          f"register-only f32 peak {peak:.0f} GFLOPS")
-    for name, spent, load in rows + [(name, spent, None) for name, spent in seconds.items()]:
-        rate = tokens / spent
-        extra = f"  loaded in {load * 1000:.0f} ms" if load is not None else f"  cosine {cosine[name]:.5f}" if name in cosine else ""
-        print(f"{name:30} {rate:10,.0f} tokens/s {rate * FLOP_PER_TOKEN / peak / 1e9:7.1%} of peak{extra}")
-
-    rounds = 20
-    out = subprocess.run([args.px_bin / "tool_embed_tokenize", args.model, "--measure", str(rounds)], input=jsonl(texts),
-                         stdout=subprocess.PIPE, check=True).stdout
-    alone = json.loads(out)
-    peer = Tokenizer.from_file(str(args.model / "tokenizer.json"))
-    peer.no_truncation()
-    peer.no_padding()
-    start = time.process_time()
-    for text in texts:
-        peer.encode(text)
-    spent = time.process_time() - start
-    print(f"{'tokenizer px':30} {alone['bytes'] * rounds / alone['cpu_seconds'] / 1e6:10.1f} MB/s")
-    print(f"{'tokenizer PyPI tokenizers':30} {alone['bytes'] / spent / 1e6:10.1f} MB/s")
+    import numpy as np
+    from tokenizers import Tokenizer
+    tokenizer = Tokenizer.from_file(str(args.model / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    with tempfile.TemporaryDirectory() as folder:
+        args.work = pathlib.Path(folder)
+        work = {str(mean): texts_of(tokenizer, mean, args.tokens if mean > 50 else args.tokens // 2) for mean in MEANS}
+        tokens = {mean: sum(len(one.ids) for one in tokenizer.encode_batch(texts)) for mean, texts in work.items()}
+        (args.work / "texts.json").write_text(json.dumps(work), encoding="utf-8")
+        prepare(args, texts_of(tokenizer, 124, 6000, seed=9))
+        rows, peak = [], 0.0
+        for threads in (1, 2):
+            reference = {}
+            for peer in reversed(PEERS):  # the reference first
+                environment = {**os.environ, **{name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}}
+                out = subprocess.run([sys.executable, __file__, "--px-bin", args.px_bin, "--model", args.model, "--peer", peer, "--threads",
+                                      str(threads), "--rounds", str(args.rounds), "--work", args.work], env=environment,
+                                     stdout=subprocess.PIPE, check=True).stdout
+                measured = json.loads(out.decode().strip().splitlines()[-1])
+                for mean, (cpu, wall) in measured["lengths"].items():
+                    vectors = np.load(args.work / f"{peer}-{mean}.npy")
+                    reference.setdefault(mean, vectors)
+                    rows.append((threads, mean, peer, cpu, wall, (vectors * reference[mean]).sum(axis=1), measured["load_seconds"],
+                                 measured["memory_mb"], None))
+            for precision in ("fp32", "bf16", "int8"):
+                for mean, texts in work.items():
+                    measured, vectors = ours(args, texts, precision, threads)
+                    peak = max(peak, measured["peak_gflops"])
+                    rows.append((threads, mean, f"px-{precision} ({measured['kernel']})", measured["cpu_seconds"], measured["wall_seconds"],
+                                 (vectors * reference[mean]).sum(axis=1), measured["load_seconds"], measured["memory_mb"],
+                                 measured["products_a_word"]))
+            # At once, so that an interrupted run still says something.
+            print(f"workload: pieces of the documents of demo_fed; unit: tokens a second; machine: {cpu_name()}, register-only f32 peak of a thread "
+                  f"{peak:.0f} GFLOPS; OpenVINO int8 quantised by nncf (weights and activations)")
+            for mean in work:
+                print(f"{threads} thread{'s' if threads > 1 else ''}, {len(work[mean])} texts of {tokens[mean] / len(work[mean]):.0f} tokens on average")
+                some = [row for row in rows if row[:2] == (threads, mean)]
+                for _, _, name, cpu, wall, cosine, load, memory, ratio in sorted(some, key=lambda row: row[3]):
+                    share = f" {tokens[mean] / cpu * FLOP_PER_TOKEN / peak / 1e9 / ratio:6.1%} of its peak" if ratio else ""
+                    print(f"  {name:28} {tokens[mean] / cpu:8,.0f} a CPU-second {tokens[mean] / wall:8,.0f} a second; cosine mean {cosine.mean():.5f} "
+                          f"min {cosine.min():.5f}; loaded in {load * 1000:6,.0f} ms; {memory:5,.0f} MB{share}")
 
 
 if __name__ == "__main__":
