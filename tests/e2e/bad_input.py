@@ -193,7 +193,7 @@ def bad_configuration(px):
                         (good + "lake: [1]\n", ["lake"]), ("", ["pipeline"]), (good + ": :\n  - [", ["pipeline.yaml:"]),
                         (good.replace("role: text", "role: txt", 1), ["Did you mean 'text'"]),
                         (good.replace("  items: {jsonl", "  pg_items: {jsonl"), ["pipeline.yaml:5", "pg_items", "keeps for itself"]),
-                        (good.replace("revenue_by_author: {sql", "sqlite_sums: {sql"), ["pipeline.yaml:22", "sqlite_sums"]),
+                        (good.replace("revenue_by_author: {sql", "sqlite_sums: {sql"), ["pipeline.yaml:23", "sqlite_sums"]),
                         (good.replace("sum(revenue)", "sum(revenu)"), ["revenu", "model revenue_by_author"])):
         home.write("pipeline.yaml", text)
         done = home.run("run", "--ds", "2026-11-20", expect=2)
