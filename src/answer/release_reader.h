@@ -35,12 +35,12 @@ struct TableInfo {
 
 struct ReleaseReaderOptions {
     size_t open_views = 4;  ///< releases kept open at once
-    /// SQL sessions at once, each with an engine of its own; further queries wait, no longer than
-    /// they may run.
-    size_t sql_sessions = 4;
     /// Where a release's metadata is written for SQL that names it; empty: the system's folder for
     /// temporary files.
     std::filesystem::path scratch_directory;
+    /// SQL sessions at once, each with an engine of its own; further queries wait, no longer than
+    /// they may run.
+    size_t sql_sessions = 4;
 };
 
 class ReleaseReader {
