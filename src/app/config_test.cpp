@@ -101,7 +101,7 @@ TEST(Config, RefusesWhatIsNoPipeline) {
         EXPECT_NE(refused.find("keeps for itself"), std::string::npos) << refused;
         const std::string model =
             error_of(kGood + ("models:\n  " + std::string(name) + ": {sql: select 1 as x}\n"));
-        EXPECT_NE(model.find("pipeline.yaml:12"), std::string::npos) << model;
+        EXPECT_NE(model.find("pipeline.yaml:13"), std::string::npos) << model;
     }
     EXPECT_NE(error_of(with(kGood, "  orders:", "  Reports:")).find("used twice"),
               std::string::npos)
