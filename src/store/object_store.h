@@ -52,8 +52,8 @@ class ObjectStore {
                                                  std::string_view start_after = {}) const = 0;
     /// Removing what is absent is Ok.
     virtual Result<void> remove(std::string_view key) = 0;
-    /// Removes what writers that are dead left half-written, and returns how many. Safe while others
-    /// write. Stores that forget such parts by themselves have nothing to do.
+    /// Removes what writers that are dead left half-written, and returns how many. Safe while
+    /// others write. Stores that forget such parts by themselves have nothing to do.
     virtual Result<int64_t> sweep_temporary() { return int64_t{0}; }
     /// A readable local path for engines and mmap: the file itself (local) or a cached copy.
     virtual Result<std::filesystem::path> local_path(std::string_view key) const = 0;
