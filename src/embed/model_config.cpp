@@ -98,7 +98,7 @@ Result<ModelConfig> ModelConfig::load(const std::filesystem::path& model_directo
         return fail(
             ErrorCode::NotFound,
             fmt::format("there is no model folder '{}'", model_directory.string()),
-            "Set embed.model to a folder with config.json, model.safetensors and tokenizer.json");
+            "Set embedding.model to a folder with config.json, model.safetensors and tokenizer.json");
     }
     ModelConfig config;
     const auto read = [&](const char* name, auto&& body, bool required) -> Result<void> {

@@ -157,7 +157,9 @@ Result<duckdb::Connection> CheckpointEngine::connect() {
 Result<void> read_checkpoint_file(CheckpointEngine& engine, const std::filesystem::path& file,
                                   LogEntry& entry) {
     duckdb::Connection connection = PX_TRY(engine.connect());
-    const std::string source = fmt::format("read_parquet({})", quote_literal(file.string()));
+    // The path as the pattern that means it alone: a folder may be named "u*".
+    const std::string pattern = PX_TRY(duckdb::glob_of(file.string()));
+    const std::string source = fmt::format("read_parquet({})", quote_literal(pattern));
     Result<void> read = read_rows(connection, source, entry);
     if (read) return {};
     Error error = std::move(read).error();

@@ -33,7 +33,7 @@ Result<const Kernels*> select_kernels(std::string_view name) {
         if (name == table->name) return table;
         names += fmt::format("{}{}", names.empty() ? "" : ", ", table->name);
     }
-    return fail(ErrorCode::InvalidArgument, fmt::format("embed.kernel is '{}'", name),
+    return fail(ErrorCode::InvalidArgument, fmt::format("embedding.kernel is '{}'", name),
                 fmt::format("This processor runs: {}; leave it empty for the first", names));
 }
 
