@@ -2,7 +2,7 @@
 
     python tests/peers/embed_reference.py --px-bin build/release/bin [--chunks 1000]
 
-Least cosine to the reference: fp32 0.99999, bf16 0.9999 for every text. int8 is coarser: 0.99 for real chunks and 0.997 on their average,
+Least cosine to the reference: fp32 0.99999, bf16 0.9999 for every text. int8 is coarser: 0.985 for real chunks and 0.997 on their average,
 0.98 for odd texts (a text of no word is two tokens, whose rounding nothing averages out). The best kernels of this processor take every
 text, avx2 takes each tenth (the unit tests compare every kernel with the scalar reference on every shape).
 """
@@ -23,7 +23,7 @@ from sentence_transformers import SentenceTransformer
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data" / "retrieval"
 # Least of the real chunks, their mean, least of the odd texts.
-LIMITS = {"fp32": (0.99999, 0.99999, 0.99999), "bf16": (0.9999, 0.9999, 0.9999), "int8": (0.99, 0.997, 0.98)}
+LIMITS = {"fp32": (0.99999, 0.99999, 0.99999), "bf16": (0.9999, 0.9999, 0.9999), "int8": (0.985, 0.997, 0.98)}
 ODD = ["", " ", "x", "[SEP] [MASK]", "rate " * 600, "日本語の文章です。" * 80, "\u0301\u200b", "Größe " * 40]
 
 
