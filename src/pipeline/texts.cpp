@@ -58,11 +58,6 @@ std::string make_document_id(const SourceDefinition& source, std::string_view ds
     return fmt::format("{}/{}", source.name, id);
 }
 
-std::string_view raw_document_id(std::string_view document_id) {
-    const size_t slash = document_id.find('/');
-    return slash == std::string_view::npos ? document_id : document_id.substr(slash + 1);
-}
-
 columnar::Schema chunks_schema() {
     using columnar::TypeId;
     return {{field("chunk_id", TypeId::String), field("document_id", TypeId::String),

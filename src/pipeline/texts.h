@@ -22,8 +22,6 @@ namespace px::pipeline {
 /// "<source>/<id>", or "<source>@<ds>/<id>" for append sources, whose partitions may repeat an id.
 std::string make_document_id(const SourceDefinition& source, std::string_view ds,
                              std::string_view id);
-/// The id as the source has it: what follows the first '/'.
-std::string_view raw_document_id(std::string_view document_id);
 
 /// What the changed partitions do to the chunks.
 struct ChunkDelta {
