@@ -1,20 +1,21 @@
 """Embedding side by side: ours, OpenVINO, ONNX Runtime, CTranslate2 and sentence-transformers, same texts, one run.
 
-    python bench/embed.py --px-bin build/release/bin [--tokens 6000] [--rounds 2]
+    python bench/embed.py --px-bin build/release/bin [--tokens 6000] [--rounds 3] [--means 124] [--threads 1] [--engines px-int8,openvino-int8]
 
 Texts of 16, 124 and 250 tokens on average, one and two threads; tokenizing included on both sides; every engine gets batches of texts of
 like length, the better of 8 and 32 texts (ours takes the texts as they come). Tokens a CPU-second (of the whole process) and a second of the
-clock, the best of the rounds; cosine to sentence-transformers' fp32; time to load; peak memory. Each engine runs in a process of its own.
+clock, the best of the rounds; cosine to sentence-transformers' fp32; time to load; peak memory. In a round every engine has its turn, each
+in a process of its own, so that a busy moment of the machine meets all of them; an engine that gives nothing in --patience seconds is out.
 OpenVINO int8: weights and activations quantised by nncf on texts like those measured. ONNX Runtime int8: its dynamic quantisation.
 The share is of the processor's peak in that format: products that touch nothing but registers, in the same run, at 22.6 MFLOP a token.
 """
 import argparse
 import csv
+import dataclasses
 import json
 import os
 import pathlib
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,9 +26,9 @@ DATA = ROOT.parent / "shared" / "data" / "retrieval"
 FLOP_PER_TOKEN = 22.6e6
 MEANS = (16, 124, 250)
 TOKENS_MAX = 256
-# Engine, what it takes of the peak of f32: int8 four times as much, 16 bits twice where there are such products.
-PEERS = ("openvino-int8", "openvino-bf16", "openvino-f32", "onnxruntime-int8", "onnxruntime-f32", "ctranslate2-int8",
-         "sentence-transformers-f32")
+OURS = ("px-int8", "px-bf16", "px-fp32")
+REFERENCE = "sentence-transformers-f32"
+PEERS = ("openvino-int8", "openvino-bf16", "openvino-f32", "onnxruntime-int8", "onnxruntime-f32", "ctranslate2-int8", REFERENCE)
 
 
 def cpu_name():
@@ -168,7 +169,7 @@ def measure_peer(args):
     import numpy as np
     work = json.loads(args.work.joinpath("texts.json").read_text(encoding="utf-8"))
     start = time.perf_counter()
-    run = open_peer(args.peer, args, args.threads)
+    run = open_peer(args.peer, args, args.peer_threads)
     run(["first"])
     result = {"load_seconds": time.perf_counter() - start, "lengths": {}}
     for mean, texts in work.items():
@@ -176,28 +177,63 @@ def measure_peer(args):
         vectors = np.zeros((len(texts), 384), dtype=np.float32)
         best = None
         for batch in (8, 32):
-            for _ in range(args.rounds):
-                cpu, wall = time.process_time(), time.perf_counter()
-                for at in range(0, len(order), batch):
-                    some = order[at:at + batch]
-                    vectors[some] = run([texts[i] for i in some])
-                spent = (time.process_time() - cpu, time.perf_counter() - wall)
-                best = spent if best is None else tuple(map(min, best, spent))
+            cpu, wall = time.process_time(), time.perf_counter()
+            for at in range(0, len(order), batch):
+                some = order[at:at + batch]
+                vectors[some] = run([texts[i] for i in some])
+            spent = (time.process_time() - cpu, time.perf_counter() - wall)
+            best = spent if best is None else tuple(map(min, best, spent))
         result["lengths"][mean] = best
         np.save(args.work / f"{args.peer}-{mean}.npy", vectors)
-    result["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    status = pathlib.Path("/proc/self/status").read_text(encoding="utf-8")
+    result["memory_mb"] = int(status.split("VmHWM:")[1].split()[0]) / 1024
     print(json.dumps(result))
 
 
-# ---- ours ------------------------------------------------------------------------------------------
-def ours(args, texts, precision, threads):
-    given = "".join(json.dumps(text) + "\n" for text in texts).encode()
-    command = [args.px_bin / "tool_embed_encode", args.model, "--precision", precision, "--threads", str(threads), "--cache", args.work / "cache"]
-    # The first start packs the weights, the measured one maps them.
+def run_peer(args, peer, threads):
+    """What measure_peer found in a process of its own, mean by mean; None: it gave nothing in time."""
     import numpy as np
-    vectors = subprocess.run(command, input=given, stdout=subprocess.PIPE, check=True).stdout
-    out = subprocess.run([*command, "--measure", "--rounds", str(2 * args.rounds)], input=given, stdout=subprocess.PIPE, check=True).stdout
-    return json.loads(out), np.frombuffer(vectors, dtype="<f4").reshape(len(texts), -1)
+    environment = {**os.environ, **{name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}}
+    command = [sys.executable, __file__, "--px-bin", args.px_bin, "--model", args.model, "--peer", peer, "--peer-threads", str(threads), "--work", args.work]
+    try:
+        out = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, timeout=args.patience).stdout
+    except subprocess.TimeoutExpired:
+        return None
+    found = json.loads(out.decode().strip().splitlines()[-1])
+    return {mean: Measured(peer, *spent, np.load(args.work / f"{peer}-{mean}.npy"), found["load_seconds"], found["memory_mb"])
+            for mean, spent in found["lengths"].items()}
+
+
+# ---- ours ------------------------------------------------------------------------------------------
+def run_ours(args, precision, work, threads):
+    import numpy as np
+    found = {}
+    for mean, texts in work.items():
+        given = "".join(json.dumps(text) + "\n" for text in texts).encode()
+        command = [args.px_bin / "tool_embed_encode", args.model, "--precision", precision, "--threads", str(threads), "--cache", args.work / "cache"]
+        # The first start packs the weights, the measured one maps them.
+        vectors = subprocess.run(command, input=given, stdout=subprocess.PIPE, check=True).stdout
+        out = json.loads(subprocess.run([*command, "--measure", "--rounds", "2"], input=given, stdout=subprocess.PIPE, check=True).stdout)
+        found[mean] = Measured(f"px-{precision} ({out['kernel']})", out["cpu_seconds"], out["wall_seconds"],
+                               np.frombuffer(vectors, dtype="<f4").reshape(len(texts), -1), out["load_seconds"], out["memory_mb"],
+                               out["products_a_word"], out["peak_gflops"])
+    return found
+
+
+@dataclasses.dataclass
+class Measured:
+    name: str
+    cpu: float
+    wall: float
+    vectors: object
+    load: float
+    memory: float
+    ratio: int | None = None
+    peak: float = 0.0
+
+    def better_of(self, other):
+        return dataclasses.replace(self, cpu=min(self.cpu, other.cpu), wall=min(self.wall, other.wall), load=min(self.load, other.load),
+                                   peak=max(self.peak, other.peak)) if other else self
 
 
 def main():
@@ -205,58 +241,58 @@ def main():
     parser.add_argument("--px-bin", required=True, type=pathlib.Path)
     parser.add_argument("--model", type=pathlib.Path)
     parser.add_argument("--tokens", type=int, default=6000, help="about as many in the texts of each length")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--means", type=lambda text: [int(part) for part in text.split(",")], default=list(MEANS))
+    parser.add_argument("--threads", type=lambda text: [int(part) for part in text.split(",")], default=[1, 2])
+    parser.add_argument("--engines", type=lambda text: text.split(","), default=[*OURS, *PEERS], help=", ".join([*OURS, *PEERS]))
+    parser.add_argument("--patience", type=float, default=90)
     parser.add_argument("--peer", choices=PEERS, help=argparse.SUPPRESS)
-    parser.add_argument("--threads", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--peer-threads", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=pathlib.Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.model = (args.model or args.px_bin / "../share/px/models/all-MiniLM-L6-v2").resolve()
     os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", RAYON_NUM_THREADS="1", TRANSFORMERS_VERBOSITY="error")
     if args.peer:
         return measure_peer(args)
+    if unknown := [name for name in args.engines if name not in (*OURS, *PEERS)]:
+        parser.error(f"no engine '{unknown[0]}'; engines: {', '.join([*OURS, *PEERS])}")
 
-    import numpy as np
     from tokenizers import Tokenizer
     tokenizer = Tokenizer.from_file(str(args.model / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     with tempfile.TemporaryDirectory() as folder:
         args.work = pathlib.Path(folder)
-        work = {str(mean): texts_of(tokenizer, mean, args.tokens if mean > 50 else args.tokens // 2) for mean in MEANS}
+        work = {str(mean): texts_of(tokenizer, mean, args.tokens if mean > 50 else args.tokens // 2) for mean in args.means}
         tokens = {mean: sum(len(one.ids) for one in tokenizer.encode_batch(texts)) for mean, texts in work.items()}
         (args.work / "texts.json").write_text(json.dumps(work), encoding="utf-8")
         prepare(args, texts_of(tokenizer, 124, 6000, seed=9))
-        rows, peak = [], 0.0
-        for threads in (1, 2):
-            reference = {}
-            for peer in reversed(PEERS):  # the reference first
-                environment = {**os.environ, **{name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}}
-                out = subprocess.run([sys.executable, __file__, "--px-bin", args.px_bin, "--model", args.model, "--peer", peer, "--threads",
-                                      str(threads), "--rounds", str(args.rounds), "--work", args.work], env=environment,
-                                     stdout=subprocess.PIPE, check=True).stdout
-                measured = json.loads(out.decode().strip().splitlines()[-1])
-                for mean, (cpu, wall) in measured["lengths"].items():
-                    vectors = np.load(args.work / f"{peer}-{mean}.npy")
-                    reference.setdefault(mean, vectors)
-                    rows.append((threads, mean, peer, cpu, wall, (vectors * reference[mean]).sum(axis=1), measured["load_seconds"],
-                                 measured["memory_mb"], None))
-            for precision in ("fp32", "bf16", "int8"):
-                for mean, texts in work.items():
-                    measured, vectors = ours(args, texts, precision, threads)
-                    peak = max(peak, measured["peak_gflops"])
-                    rows.append((threads, mean, f"px-{precision} ({measured['kernel']})", measured["cpu_seconds"], measured["wall_seconds"],
-                                 (vectors * reference[mean]).sum(axis=1), measured["load_seconds"], measured["memory_mb"],
-                                 measured["products_a_word"]))
+        for threads in args.threads:
+            reference = {mean: one.vectors for mean, one in run_peer(args, REFERENCE, threads).items()}
+            best, out = {}, set()
+            for _ in range(args.rounds):
+                for engine in args.engines:
+                    if engine in out:
+                        continue
+                    found = run_ours(args, engine.removeprefix("px-"), work, threads) if engine in OURS else run_peer(args, engine, threads)
+                    if found is None:
+                        out.add(engine)
+                        continue
+                    for mean, one in found.items():
+                        best[mean, engine] = one.better_of(best.get((mean, engine)))
+            peak = max((one.peak for one in best.values()), default=0)
             # At once, so that an interrupted run still says something.
             print(f"workload: pieces of the documents of demo_fed; unit: tokens a second; machine: {cpu_name()}, register-only f32 peak of a thread "
                   f"{peak:.0f} GFLOPS; OpenVINO int8 quantised by nncf (weights and activations)")
             for mean in work:
                 print(f"{threads} thread{'s' if threads > 1 else ''}, {len(work[mean])} texts of {tokens[mean] / len(work[mean]):.0f} tokens on average")
-                some = [row for row in rows if row[:2] == (threads, mean)]
-                for _, _, name, cpu, wall, cosine, load, memory, ratio in sorted(some, key=lambda row: row[3]):
-                    share = f" {tokens[mean] / cpu * FLOP_PER_TOKEN / peak / 1e9 / ratio:6.1%} of its peak" if ratio else ""
-                    print(f"  {name:28} {tokens[mean] / cpu:8,.0f} a CPU-second {tokens[mean] / wall:8,.0f} a second; cosine mean {cosine.mean():.5f} "
-                          f"min {cosine.min():.5f}; loaded in {load * 1000:6,.0f} ms; {memory:5,.0f} MB{share}")
+                for one in sorted((one for (at, _), one in best.items() if at == mean), key=lambda one: one.cpu):
+                    cosine = (one.vectors * reference[mean]).sum(axis=1)
+                    share = f" {tokens[mean] / one.cpu * FLOP_PER_TOKEN / peak / 1e9 / one.ratio:6.1%} of its peak" if one.ratio else ""
+                    print(f"  {one.name:28} {tokens[mean] / one.cpu:8,.0f} a CPU-second {tokens[mean] / one.wall:8,.0f} a second; cosine mean "
+                          f"{cosine.mean():.5f} min {cosine.min():.5f}; loaded in {one.load * 1000:6,.0f} ms; {one.memory:5,.0f} MB{share}")
+                for engine in sorted(out):
+                    print(f"  {engine:28} nothing in {args.patience:.0f} s")
 
 
 if __name__ == "__main__":

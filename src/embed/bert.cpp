@@ -15,9 +15,8 @@ namespace px::embed {
 
 namespace {
 
-/// Rows that pass through the whole feed-forward part together, so that its inner states stay in
-/// the cache.
-constexpr size_t kRowBlock = 96;
+/// Columns of a group, about.
+constexpr size_t kGroupColumns = 384;
 
 size_t round_up(size_t value, size_t step) { return (value + step - 1) / step * step; }
 
@@ -190,11 +189,20 @@ Result<Bert> Bert::make(const ModelConfig& config, const Safetensors& weights,
     bert.words_ = PX_TRY(weights.get(bert.prefix_ + "embeddings.word_embeddings.weight",
                                      {config.vocabulary_size, h}));
     bert.layers_.resize(config.layers);
+    const size_t head = config.head_width();
+    const size_t heads = std::max<size_t>(1, kGroupColumns / (3 * head));
     for (Layer& layer : bert.layers_) {
-        layer.qkv = PackedLinear(h, 3 * h, kernels, bert.coding_);
+        for (size_t first = 0; first < config.heads; first += heads) {
+            const size_t count = std::min(heads, config.heads - first);
+            layer.heads.push_back(
+                {PackedLinear(h, 3 * count * head, kernels, bert.coding_), first, count});
+        }
         layer.attention_out = PackedLinear(h, h, kernels, bert.coding_);
-        layer.inner = PackedLinear(h, f, kernels, bert.coding_);
-        layer.outer = PackedLinear(f, h, kernels, bert.coding_);
+        for (size_t first = 0; first < f; first += kGroupColumns) {
+            const size_t count = std::min(kGroupColumns, f - first);
+            layer.slices.push_back({PackedLinear(h, count, kernels, bert.coding_),
+                                    PackedLinear(count, h, kernels, bert.coding_), first});
+        }
     }
     return bert;
 }
@@ -206,11 +214,11 @@ size_t Bert::bind(std::byte* memory) {
     positions_ = carver.take<float>(config_.positions * h);
     embedding_norm_ = norm();
     for (Layer& layer : layers_) {
-        carver.linear(layer.qkv);
+        for (Heads& group : layer.heads) carver.linear(group.qkv);
         carver.linear(layer.attention_out);
         layer.attention_norm = norm();
-        carver.linear(layer.inner);
-        carver.linear(layer.outer);
+        for (Slice& slice : layer.slices) carver.linear(slice.inner);
+        for (Slice& slice : layer.slices) carver.linear(slice.outer);
         layer.outer_norm = norm();
     }
     return carver.used();
@@ -244,6 +252,7 @@ Result<Bert> Bert::open(const ModelConfig& config, const Safetensors& weights,
 
 Result<void> Bert::pack(const Safetensors& weights, size_t thread_count) {
     const size_t h = config_.hidden_width;
+    const size_t f = config_.inner_width;
     const auto copy = [&](const std::string& name, const std::vector<size_t>& shape,
                           float* out) -> Result<void> {
         const TensorView view = PX_TRY(weights.get(prefix_ + name, shape));
@@ -260,48 +269,76 @@ Result<void> Bert::pack(const Safetensors& weights, size_t thread_count) {
     for (size_t i = 0; i < config_.positions * h; ++i) positions_[i] += types[i % h];
     PX_TRY(read_norm("embeddings.LayerNorm", embedding_norm_));
 
+    // Groups that read the same rows read them encoded with one limit.
+    const auto share_limit = [&](auto& groups, auto linear) {
+        if (!is_scaled(coding_)) return;
+        float least = *linear(groups.front()).limit;
+        for (auto& group : groups) least = std::min(least, *linear(group).limit);
+        for (auto& group : groups) *linear(group).limit = least;
+    };
     constexpr size_t kParts = 4;
     const auto pack_part = [&](size_t item) -> Result<void> {
         Layer& layer = layers_[item / kParts];
         const std::string name = fmt::format("encoder.layer.{}.", item / kParts);
-        const auto one = [&](const std::string& tensor, PackedLinear& packed) -> Result<void> {
-            const TensorView view =
-                PX_TRY(weights.get(prefix_ + tensor + ".weight", {packed.n, packed.k}));
-            const std::vector<float> bias =
-                PX_TRY(read_tensor(weights, prefix_ + tensor + ".bias", {packed.n}));
-            // The weights in place when the file has them as aligned f32, else a copy.
-            if (view.type == DataType::F32 &&
-                reinterpret_cast<uintptr_t>(view.bytes.data()) % alignof(float) == 0) {
-                packed.pack(reinterpret_cast<const float*>(view.bytes.data()), bias.data());
-                return {};
-            }
-            std::vector<float> values(view.element_count());
-            view.read(0, values.size(), values.data());
-            packed.pack(values.data(), bias.data());
-            return {};
+        const auto tensor = [&](const std::string& of, const std::vector<size_t>& shape) {
+            return read_tensor(weights, prefix_ + name + of, shape);
         };
         switch (item % kParts) {
             case 0: {
-                std::vector<float> weight(3 * h * h);
-                std::vector<float> bias(3 * h);
-                size_t part = 0;
+                std::vector<std::vector<float>> weight, bias;
                 for (const char* which : {"query", "key", "value"}) {
-                    const std::string tensor = fmt::format("{}attention.self.{}", name, which);
-                    PX_TRY(copy(tensor + ".weight", {h, h}, weight.data() + part * h * h));
-                    PX_TRY(copy(tensor + ".bias", {h}, bias.data() + part * h));
-                    ++part;
+                    const std::string of = fmt::format("attention.self.{}", which);
+                    weight.push_back(PX_TRY(tensor(of + ".weight", {h, h})));
+                    bias.push_back(PX_TRY(tensor(of + ".bias", {h})));
                 }
-                layer.qkv.pack(weight.data(), bias.data());
+                const size_t head = config_.head_width();
+                for (Heads& group : layer.heads) {
+                    std::vector<float> rows, biases;
+                    const auto from = static_cast<std::ptrdiff_t>(group.first * head);
+                    const auto to = from + static_cast<std::ptrdiff_t>(group.count * head);
+                    const auto wide = static_cast<std::ptrdiff_t>(h);
+                    for (size_t part = 0; part < weight.size(); ++part) {
+                        rows.insert(rows.end(), weight[part].begin() + from * wide,
+                                    weight[part].begin() + to * wide);
+                        biases.insert(biases.end(), bias[part].begin() + from,
+                                      bias[part].begin() + to);
+                    }
+                    group.qkv.pack(rows.data(), biases.data());
+                }
+                share_limit(layer.heads, [](Heads& group) -> PackedLinear& { return group.qkv; });
                 return {};
             }
-            case 1:
+            case 1: {
                 PX_TRY(read_norm(name + "attention.output.LayerNorm", layer.attention_norm));
                 PX_TRY(read_norm(name + "output.LayerNorm", layer.outer_norm));
-                return one(name + "attention.output.dense", layer.attention_out);
-            case 2:
-                return one(name + "intermediate.dense", layer.inner);
-            default:
-                return one(name + "output.dense", layer.outer);
+                const auto weight = PX_TRY(tensor("attention.output.dense.weight", {h, h}));
+                const auto bias = PX_TRY(tensor("attention.output.dense.bias", {h}));
+                layer.attention_out.pack(weight.data(), bias.data());
+                return {};
+            }
+            case 2: {
+                const auto weight = PX_TRY(tensor("intermediate.dense.weight", {f, h}));
+                const auto bias = PX_TRY(tensor("intermediate.dense.bias", {f}));
+                for (Slice& slice : layer.slices)
+                    slice.inner.pack(weight.data() + slice.first * h, bias.data() + slice.first);
+                share_limit(layer.slices,
+                            [](Slice& slice) -> PackedLinear& { return slice.inner; });
+                return {};
+            }
+            default: {
+                const auto weight = PX_TRY(tensor("output.dense.weight", {h, f}));
+                auto bias = PX_TRY(tensor("output.dense.bias", {h}));
+                std::vector<float> part;
+                for (Slice& slice : layer.slices) {
+                    part.resize(h * slice.outer.k);
+                    for (size_t row = 0; row < h; ++row)
+                        std::copy_n(weight.data() + row * f + slice.first, slice.outer.k,
+                                    part.data() + row * slice.outer.k);
+                    slice.outer.pack(part.data(), bias.data());
+                    std::fill(bias.begin(), bias.end(), 0.0F);  // the first slice brings it
+                }
+                return {};
+            }
         }
     };
     return parallel_for(config_.layers * kParts, thread_count, Deadline::never(), pack_part);
@@ -310,42 +347,51 @@ Result<void> Bert::pack(const Safetensors& weights, size_t thread_count) {
 void Bert::prepare(Workspace& workspace, size_t tokens) const {
     if (workspace.tokens >= tokens) return;
     const size_t h = config_.hidden_width;
-    const size_t f = config_.inner_width;
-    const size_t block = std::min(kRowBlock, tokens);
+    size_t widest = 0;  // of the groups
+    for (const Heads& group : layers_.front().heads) widest = std::max(widest, group.qkv.n);
+    for (const Slice& slice : layers_.front().slices) widest = std::max(widest, slice.inner.n);
     workspace.tokens = tokens;
     workspace.states = AlignedBuffer<float>(tokens * h);
-    workspace.qkv = AlignedBuffer<float>(tokens * 3 * h);
+    workspace.group = AlignedBuffer<float>(tokens * widest);
     workspace.context = AlignedBuffer<float>(tokens * h);
-    workspace.inner = AlignedBuffer<float>(block * f);
-    workspace.outer = AlignedBuffer<float>(block * h);
+    workspace.sums = AlignedBuffer<float>(tokens * h);
     workspace.scratch =
         AlignedBuffer<float>(attention_scratch_floats(config_.tokens_max, config_.head_width()));
     if (is_encoded(coding_)) {
         const size_t parts = values_per_word(coding_);
         workspace.coded_states = AlignedBuffer<float>(tokens * (round_up(h, parts) / parts));
-        workspace.coded = AlignedBuffer<float>(block * (round_up(std::max(h, f), parts) / parts));
+        workspace.coded =
+            AlignedBuffer<float>(tokens * (round_up(std::max(h, widest), parts) / parts));
         workspace.state_scale = AlignedBuffer<float>(tokens);
-        workspace.coded_scale = AlignedBuffer<float>(block);
+        workspace.coded_scale = AlignedBuffer<float>(tokens);
     }
 }
 
-void Bert::encode(const PackedLinear& layer, const float* in, size_t rows, float* out,
-                  float* scale) const {
-    kernels_->encode(
-        {in, rows, layer.k, coding_, layer.limit == nullptr ? 0.0F : *layer.limit, out, scale});
+/// The rows as a product by `layer` wants them: encoded into workspace.coded unless f32 do.
+const float* Bert::encode(const PackedLinear& layer, const float* in, size_t rows,
+                          Workspace& workspace) const {
+    if (!is_encoded(coding_)) return in;
+    timed(workspace, Profile::Encode, [&] {
+        kernels_->encode({in, rows, layer.k, coding_, layer.limit == nullptr ? 0.0F : *layer.limit,
+                          workspace.coded.data(), workspace.coded_scale.data()});
+    });
+    return workspace.coded.data();
 }
 
 void Bert::product(const PackedLinear& layer, const float* in, const float* scale, size_t rows,
-                   float* out, Activation activation) const {
+                   float* out, After after) const {
     kernels_->product({layer.coding, in, scale, rows, layer.words(), layer.weights, layer.scale,
-                       layer.offset, layer.bias, layer.n, out, activation});
+                       layer.offset, layer.bias, layer.n, out, after});
 }
 
-void Bert::norm(const Norm& norm, float* x, const float* residual, size_t rows,
-                const PackedLinear& next, float* out, float* scale) const {
-    kernels_->layer_norm({x, residual, rows, config_.hidden_width, norm.weight, norm.bias,
-                          config_.epsilon, coding_, next.limit == nullptr ? 0.0F : *next.limit,
-                          is_encoded(coding_) ? out : nullptr, scale});
+/// states = norm(states + residual), encoded for the product that follows.
+void Bert::norm(const Norm& norm, const float* residual, size_t rows, const PackedLinear& next,
+                Workspace& workspace) const {
+    kernels_->layer_norm({workspace.states.data(), residual, rows, config_.hidden_width,
+                          norm.weight, norm.bias, config_.epsilon, coding_,
+                          next.limit == nullptr ? 0.0F : *next.limit,
+                          is_encoded(coding_) ? workspace.coded_states.data() : nullptr,
+                          workspace.state_scale.data()});
 }
 
 void Bert::embed(std::span<const int32_t> ids, std::span<const size_t> offsets,
@@ -359,72 +405,78 @@ void Bert::embed(std::span<const int32_t> ids, std::span<const size_t> offsets,
             for (size_t i = 0; i < h; ++i) row[i] += position[i];
         }
     }
-    norm(embedding_norm_, workspace.states.data(), nullptr, ids.size(), layers_.front().qkv,
-         workspace.coded_states.data(), workspace.state_scale.data());
+    norm(embedding_norm_, nullptr, ids.size(), layers_.front().heads.front().qkv, workspace);
+}
+
+/// sums = the attention of every text over the states.
+void Bert::attend(const Layer& layer, std::span<const size_t> offsets, Workspace& workspace) const {
+    const size_t h = config_.hidden_width;
+    const size_t head = config_.head_width();
+    const size_t tokens = offsets.back();
+    const float* const states =
+        is_encoded(coding_) ? workspace.coded_states.data() : workspace.states.data();
+    float* const qkv = workspace.group.data();
+    float* const context = workspace.context.data();
+    for (const Heads& group : layer.heads) {
+        timed(workspace, Profile::QkvProduct, [&] {
+            product(group.qkv, states, workspace.state_scale.data(), tokens, qkv, After::Store);
+        });
+        timed(workspace, Profile::Attention, [&] {
+            for (size_t text = 0; text + 1 < offsets.size(); ++text) {
+                kernels_->attend({qkv + offsets[text] * group.qkv.n,
+                                  offsets[text + 1] - offsets[text], group.count, head, attention_,
+                                  context + offsets[text] * h + group.first * head, h,
+                                  workspace.scratch.data()});
+            }
+        });
+    }
+    const float* in = encode(layer.attention_out, context, tokens, workspace);
+    timed(workspace, Profile::OutProduct, [&] {
+        product(layer.attention_out, in, workspace.coded_scale.data(), tokens,
+                workspace.sums.data(), After::Store);
+    });
+}
+
+/// sums = the feed-forward part over the states.
+void Bert::feed(const Layer& layer, size_t tokens, Workspace& workspace) const {
+    const float* const states =
+        is_encoded(coding_) ? workspace.coded_states.data() : workspace.states.data();
+    float* const inner = workspace.group.data();
+    for (const Slice& slice : layer.slices) {
+        timed(workspace, Profile::InnerProduct, [&] {
+            product(slice.inner, states, workspace.state_scale.data(), tokens, inner, After::Gelu);
+        });
+        const float* in = encode(slice.outer, inner, tokens, workspace);
+        timed(workspace, Profile::OuterProduct, [&] {
+            product(slice.outer, in, workspace.coded_scale.data(), tokens, workspace.sums.data(),
+                    slice.first == 0 ? After::Store : After::Add);
+        });
+    }
 }
 
 void Bert::forward(std::span<const int32_t> ids, std::span<const size_t> offsets,
                    Workspace& workspace, float* out) const {
     const size_t h = config_.hidden_width;
     const size_t tokens = ids.size();
-    const bool coded = is_encoded(coding_);
     prepare(workspace, tokens);
-    float* const states = workspace.states.data();
-    float* const coded_states = workspace.coded_states.data();
-    float* const state_scale = workspace.state_scale.data();
-    float* const qkv = workspace.qkv.data();
-    float* const context = workspace.context.data();
-    float* const inner = workspace.inner.data();
-    float* const outer = workspace.outer.data();
-    float* const code = workspace.coded.data();
-    float* const code_scale = workspace.coded_scale.data();
     timed(workspace, Profile::Embed, [&] { embed(ids, offsets, workspace); });
     for (size_t index = 0; index < layers_.size(); ++index) {
         const Layer& layer = layers_[index];
-        const PackedLinear& next = layers_[std::min(index + 1, layers_.size() - 1)].qkv;
-        // in → out through a layer, rows encoded on the way unless they are already.
-        const auto encoded = [&](const PackedLinear& linear, const float* in, size_t rows) {
-            if (!coded) return in;
-            timed(workspace, Profile::Encode, [&] { encode(linear, in, rows, code, code_scale); });
-            return static_cast<const float*>(code);
-        };
-        timed(workspace, Profile::QkvProduct, [&] {
-            product(layer.qkv, coded ? coded_states : states, state_scale, tokens, qkv,
-                    Activation::None);
+        const Layer& next = layers_[std::min(index + 1, layers_.size() - 1)];
+        attend(layer, offsets, workspace);
+        timed(workspace, Profile::Norm, [&] {
+            norm(layer.attention_norm, workspace.sums.data(), tokens, layer.slices.front().inner,
+                 workspace);
         });
-        timed(workspace, Profile::Attention, [&] {
-            for (size_t text = 0; text + 1 < offsets.size(); ++text) {
-                kernels_->attend({qkv + offsets[text] * 3 * h, offsets[text + 1] - offsets[text],
-                                  config_.heads, config_.head_width(), attention_,
-                                  context + offsets[text] * h, workspace.scratch.data()});
-            }
+        feed(layer, tokens, workspace);
+        timed(workspace, Profile::Norm, [&] {
+            norm(layer.outer_norm, workspace.sums.data(), tokens, next.heads.front().qkv,
+                 workspace);
         });
-        for (size_t row = 0; row < tokens; row += kRowBlock) {
-            const size_t rows = std::min(kRowBlock, tokens - row);
-            float* const state = states + row * h;
-            const float* in = encoded(layer.attention_out, context + row * h, rows);
-            timed(workspace, Profile::OutProduct, [&] {
-                product(layer.attention_out, in, code_scale, rows, outer, Activation::None);
-            });
-            timed(workspace, Profile::Norm, [&] {
-                norm(layer.attention_norm, state, outer, rows, layer.inner, code, code_scale);
-            });
-            timed(workspace, Profile::InnerProduct, [&] {
-                product(layer.inner, coded ? code : state, code_scale, rows, inner,
-                        Activation::Gelu);
-            });
-            in = encoded(layer.outer, inner, rows);
-            timed(workspace, Profile::OuterProduct,
-                  [&] { product(layer.outer, in, code_scale, rows, outer, Activation::None); });
-            timed(workspace, Profile::Norm, [&] {
-                norm(layer.outer_norm, state, outer, rows, next,
-                     coded_states + row * layer.qkv.words(), state_scale + row);
-            });
-        }
     }
     timed(workspace, Profile::Pool, [&] {
         for (size_t text = 0; text + 1 < offsets.size(); ++text) {
-            const float* first = states + offsets[text] * h;
+            const float* first = workspace.states.data() + offsets[text] * h;
             if (config_.pooling == Pooling::Mean) {
                 kernels_->mean_pool(first, offsets[text + 1] - offsets[text], h, out + text * h);
             } else {

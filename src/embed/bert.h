@@ -97,10 +97,11 @@ struct Profile {
     std::array<double, kParts> seconds{};
 };
 
-/// Scratch memory of one forward pass; kept and grown between passes.
+/// Scratch memory of one forward pass; kept and grown between passes. `group`: what one group of
+/// heads or of inner columns makes.
 struct Workspace {
     size_t tokens = 0;
-    AlignedBuffer<float> states, coded_states, qkv, context, inner, outer, coded, scratch;
+    AlignedBuffer<float> states, coded_states, group, context, sums, coded, scratch;
     AlignedBuffer<float> state_scale, coded_scale;
     Profile* profile = nullptr;
 };
@@ -133,8 +134,21 @@ class Bert {
         float* weight = nullptr;
         float* bias = nullptr;
     };
+    /// Wide layers come in groups whose output for a pass of texts stays in the cache: heads with
+    /// their queries, keys and values, and slices of the inner columns, each with its part of the
+    /// sums behind them.
+    struct Heads {
+        PackedLinear qkv;
+        size_t first = 0, count = 0;
+    };
+    struct Slice {
+        PackedLinear inner, outer;
+        size_t first = 0;  ///< inner column
+    };
     struct Layer {
-        PackedLinear qkv, attention_out, inner, outer;
+        std::vector<Heads> heads;
+        PackedLinear attention_out;
+        std::vector<Slice> slices;
         Norm attention_norm, outer_norm;
     };
 
@@ -145,11 +159,13 @@ class Bert {
     void embed(std::span<const int32_t> ids, std::span<const size_t> offsets,
                Workspace& workspace) const;
     void product(const PackedLinear& layer, const float* in, const float* scale, size_t rows,
-                 float* out, Activation activation) const;
-    void encode(const PackedLinear& layer, const float* in, size_t rows, float* out,
-                float* scale) const;
-    void norm(const Norm& norm, float* x, const float* residual, size_t rows,
-              const PackedLinear& next, float* out, float* scale) const;
+                 float* out, After after) const;
+    const float* encode(const PackedLinear& layer, const float* in, size_t rows,
+                        Workspace& workspace) const;
+    void norm(const Norm& norm, const float* residual, size_t rows, const PackedLinear& next,
+              Workspace& workspace) const;
+    void attend(const Layer& layer, std::span<const size_t> offsets, Workspace& workspace) const;
+    void feed(const Layer& layer, size_t tokens, Workspace& workspace) const;
     void prepare(Workspace& workspace, size_t tokens) const;
 
     ModelConfig config_;

@@ -55,12 +55,15 @@ Owned packed(const Kernels& kernels, Coding coding, size_t k, size_t n,
     return made;
 }
 
+/// What a result holds before a product is added to it.
+constexpr float kThere = 0.25F;
+
 std::vector<float> product(const Kernels& kernels, Coding coding, const std::vector<float>& a,
                            size_t rows, size_t k, size_t n, const std::vector<float>& weight,
-                           const std::vector<float>& bias, Activation activation) {
+                           const std::vector<float>& bias, After after) {
     const Owned made = packed(kernels, coding, k, n, weight, bias);
     const PackedLinear& layer = made.layer;
-    std::vector<float> out(rows * n);
+    std::vector<float> out(rows * n, kThere);
     AlignedBuffer<float> words(rows * layer.words());
     std::vector<float> scale(rows);
     const float* in = a.data();
@@ -70,7 +73,7 @@ std::vector<float> product(const Kernels& kernels, Coding coding, const std::vec
         in = words.data();
     }
     kernels.product({coding, in, scale.data(), rows, layer.words(), layer.weights, layer.scale,
-                     layer.offset, layer.bias, n, out.data(), activation});
+                     layer.offset, layer.bias, n, out.data(), after});
     return out;
 }
 
@@ -93,11 +96,13 @@ TEST_P(EveryKernel, MultipliesLikeTheReferenceOnRandomShapes) {
         const auto bias = random_floats(random, n, 1);
         for (const Coding coding : codings_of(*GetParam())) {
             const auto wanted =
-                product(kScalarKernels, coding, a, rows, k, n, weight, bias, Activation::None);
+                product(kScalarKernels, coding, a, rows, k, n, weight, bias, After::Store);
             const auto got =
-                product(*GetParam(), coding, a, rows, k, n, weight, bias, Activation::None);
+                product(*GetParam(), coding, a, rows, k, n, weight, bias, After::Store);
             const auto activated =
-                product(*GetParam(), coding, a, rows, k, n, weight, bias, Activation::Gelu);
+                product(*GetParam(), coding, a, rows, k, n, weight, bias, After::Gelu);
+            const auto added =
+                product(*GetParam(), coding, a, rows, k, n, weight, bias, After::Add);
             // Whole sums are exact; sums of f32 differ in their order.
             const double tolerance =
                 is_scaled(coding) ? 1e-6 : 2e-6 * (1 + std::sqrt(static_cast<double>(k)));
@@ -112,6 +117,7 @@ TEST_P(EveryKernel, MultipliesLikeTheReferenceOnRandomShapes) {
                 ASSERT_NEAR(x, static_cast<double>(wanted[i]),
                             tolerance * std::max(1.0, std::fabs(x)))
                     << where();
+                ASSERT_EQ(added[i], kThere + got[i]) << where();
                 ASSERT_NEAR(static_cast<double>(activated[i]),
                             0.5 * x * (1 + std::erf(x * 0.70710678118654752)),
                             gelu_tolerance * std::max(1.0, std::fabs(x)))
@@ -129,14 +135,14 @@ TEST_P(EveryKernel, GivesARowTheSameBitsWhateverRowsStandBesideIt) {
     const auto weight = random_floats(random, n * k, 0.2F);
     const auto bias = random_floats(random, n, 1);
     for (const Coding coding : codings_of(*GetParam())) {
-        const auto all = product(*GetParam(), coding, a, 131, k, n, weight, bias, Activation::Gelu);
+        const auto all = product(*GetParam(), coding, a, 131, k, n, weight, bias, After::Gelu);
         for (const size_t row : {0U, 1U, 5U, 6U, 95U, 96U, 97U, 126U, 130U}) {
             for (size_t rows = 1; rows <= std::min<size_t>(7, 131 - row); ++rows) {
                 const std::vector<float> part(
                     a.begin() + static_cast<std::ptrdiff_t>(row * k),
                     a.begin() + static_cast<std::ptrdiff_t>((row + rows) * k));
                 const auto few =
-                    product(*GetParam(), coding, part, rows, k, n, weight, bias, Activation::Gelu);
+                    product(*GetParam(), coding, part, rows, k, n, weight, bias, After::Gelu);
                 for (size_t i = 0; i < few.size(); ++i) {
                     ASSERT_EQ(few[i], all[row * n + i])
                         << GetParam()->name << " " << static_cast<int>(coding);
@@ -155,7 +161,7 @@ TEST_P(EveryKernel, ComputesExactGelu) {
     for (float value = -12; value <= 12; value += 0.00173F) x.push_back(value);
     x.resize(x.size() / n * n);
     const auto got = product(*GetParam(), Coding::F32, x, x.size() / n, n, n, identity,
-                             std::vector<float>(n, 0), Activation::Gelu);
+                             std::vector<float>(n, 0), After::Gelu);
     for (size_t i = 0; i < x.size(); ++i) {
         const double exact = static_cast<double>(x[i]) * 0.5 *
                              (1 + std::erf(static_cast<double>(x[i]) * 0.70710678118654752));
@@ -177,13 +183,13 @@ TEST_P(EveryKernel, AttendsLikeTheReference) {
         AlignedBuffer<float> scratch(attention_scratch_floats(tokens, head));
         std::vector<float> wanted(tokens * heads * head);
         std::vector<float> got(wanted.size());
-        kScalarKernels.attend(
-            {qkv.data(), tokens, heads, head, Coding::F32, wanted.data(), scratch.data()});
+        kScalarKernels.attend({qkv.data(), tokens, heads, head, Coding::F32, wanted.data(),
+                               heads * head, scratch.data()});
         for (const Coding coding : {Coding::F32, GetParam()->attention}) {
             // Scores of 64 known to 8 bits say nothing about weights.
             if (coding == Coding::Bf16 && round % 3 == 0) continue;
-            GetParam()->attend(
-                {qkv.data(), tokens, heads, head, coding, got.data(), scratch.data()});
+            GetParam()->attend({qkv.data(), tokens, heads, head, coding, got.data(), heads * head,
+                                scratch.data()});
             const float size = coding == Coding::Bf16    ? 0.03F
                                : coding == Coding::Int16 ? (round % 3 == 0 ? 0.5F : 2e-3F)
                                                          : (round % 3 == 0 ? 8e-4F : 1e-5F);

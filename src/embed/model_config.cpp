@@ -95,10 +95,10 @@ Result<void> read_modules(const json::value& document) {
 Result<ModelConfig> ModelConfig::load(const std::filesystem::path& model_directory) {
     std::error_code code;
     if (!std::filesystem::is_directory(model_directory, code)) {
-        return fail(
-            ErrorCode::NotFound,
-            fmt::format("there is no model folder '{}'", model_directory.string()),
-            "Set embedding.model to a folder with config.json, model.safetensors and tokenizer.json");
+        return fail(ErrorCode::NotFound,
+                    fmt::format("there is no model folder '{}'", model_directory.string()),
+                    "Set embedding.model to a folder with config.json, model.safetensors and "
+                    "tokenizer.json");
     }
     ModelConfig config;
     const auto read = [&](const char* name, auto&& body, bool required) -> Result<void> {

@@ -20,7 +20,7 @@ static_assert(std::endian::native == std::endian::little);
 
 constexpr char kMagic[8] = {'P', 'X', 'P', 'A', 'C', 'K', 'E', 'D'};
 /// Raise it whenever the header or what the kernels expect of a layout changes.
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kHeaderBytes = 4096;
 
 struct Header {

@@ -96,13 +96,13 @@ static Layer pack(const Kernels& kernels, Coding coding, size_t k, size_t n, con
 }
 
 static std::vector<float> product(const Kernels& kernels, Coding coding, size_t rows, size_t k, size_t n, const std::vector<float>& a,
-                                  const std::vector<float>& weight, const std::vector<float>& bias, Activation activation) {
+                                  const std::vector<float>& weight, const std::vector<float>& bias, After after) {
     const Layer layer = pack(kernels, coding, k, n, weight, bias);
     const size_t words = coding == Coding::Int8 ? (k + 3) / 4 : k;
-    std::vector<float> out(rows * n), code(rows * words), scale(rows);
+    std::vector<float> out(rows * n, 0.25F), code(rows * words), scale(rows);
     if (coding == Coding::Int8) kernels.encode({a.data(), rows, k, coding, 127, code.data(), scale.data()});
     kernels.product({coding, coding == Coding::Int8 ? code.data() : a.data(), scale.data(), rows, words, layer.weights(coding),
-                     layer.scale.data(), layer.offset.data(), layer.bias.data(), n, out.data(), activation});
+                     layer.scale.data(), layer.offset.data(), layer.bias.data(), n, out.data(), after});
     return out;
 }
 
@@ -114,11 +114,13 @@ int main() {
         const auto a = floats(rows * k, 1), weight = floats(n * k, 0.2F), bias = floats(n, 1);
         for (const Coding coding : {Coding::F32, Coding::WideBf16, Coding::Int8}) {
             const double tolerance = coding == Coding::Int8 ? 1e-6 : 2e-6 * (1 + std::sqrt(static_cast<double>(k)));
-            compare("product", product(neon, coding, rows, k, n, a, weight, bias, Activation::None),
-                    product(reference, coding, rows, k, n, a, weight, bias, Activation::None), tolerance);
+            compare("product", product(neon, coding, rows, k, n, a, weight, bias, After::Store),
+                    product(reference, coding, rows, k, n, a, weight, bias, After::Store), tolerance);
+            compare("product added", product(neon, coding, rows, k, n, a, weight, bias, After::Add),
+                    product(reference, coding, rows, k, n, a, weight, bias, After::Add), tolerance);
             // 6e-5 of the argument, which is up to about 20.
-            compare("product and GELU", product(neon, coding, rows, k, n, a, weight, bias, Activation::Gelu),
-                    product(reference, coding, rows, k, n, a, weight, bias, Activation::Gelu), coding == Coding::Int8 ? 1.2e-3 : tolerance + 8e-6);
+            compare("product and GELU", product(neon, coding, rows, k, n, a, weight, bias, After::Gelu),
+                    product(reference, coding, rows, k, n, a, weight, bias, After::Gelu), coding == Coding::Int8 ? 1.2e-3 : tolerance + 8e-6);
         }
         std::vector<float> words(rows * ((k + 3) / 4)), other = words, scale(rows), other_scale(rows);
         neon.encode({a.data(), rows, k, Coding::Int8, 127, words.data(), scale.data()});
@@ -130,8 +132,8 @@ int main() {
         const size_t tokens = 1 + random_source() % 90, heads = 1 + random_source() % 3, head = size_t{4} + random_source() % 40;
         const auto qkv = floats(tokens * 3 * heads * head, 1);
         std::vector<float> scratch(attention_scratch_floats(tokens, head)), out(tokens * heads * head), wanted(out.size());
-        neon.attend({qkv.data(), tokens, heads, head, Coding::F32, out.data(), scratch.data()});
-        reference.attend({qkv.data(), tokens, heads, head, Coding::F32, wanted.data(), scratch.data()});
+        neon.attend({qkv.data(), tokens, heads, head, Coding::F32, out.data(), heads * head, scratch.data()});
+        reference.attend({qkv.data(), tokens, heads, head, Coding::F32, wanted.data(), heads * head, scratch.data()});
         compare("attention", out, wanted, 1e-5);
         const size_t width = 8 + random_source() % 300;
         auto x = floats(rows * width, 2), y = x;

@@ -5,6 +5,8 @@
 #include "embed/kernels/body.h"
 #include "embed/kernels/body_int8.h"
 
+#include "embed/kernels/avx512_tile.h"
+
 namespace px::embed {
 
 namespace {
@@ -14,9 +16,9 @@ void product(const ProductArgs& g) {
         case Coding::Int8:
             return product_int8(g);
         case Coding::WideBf16:
-            return product_of<DotF32, WidenedWords>(g);
+            return product_of<DotF32Wide, WidenedWords>(g);
         default:
-            return product_of<DotF32, PackedWords>(g);
+            return product_of<DotF32Wide, PackedWords>(g);
     }
 }
 

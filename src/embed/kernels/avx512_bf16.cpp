@@ -13,6 +13,7 @@ struct Instruction {
     static inline __attribute__((always_inline)) void add(__m512& sum, __m512i a, __m512i b) {
         __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
     }
+    PX_SUM_TILE("vdpbf16ps")
 };
 
 }  // namespace

@@ -2,6 +2,8 @@
 // Included by the files of processors that have them, after body.h. Letters as in kernels.h.
 #pragma once
 
+#include "embed/kernels/avx512_tile.h"
+
 namespace px::embed {
 
 namespace {
@@ -25,32 +27,44 @@ struct DotInt {
     static Words broadcast(const float* p) { return broadcast_word(p); }
     static Vec number(Sum sum) { return _mm512_cvtepi32_ps(sum); }
     // Scaling and bias are two roundings, as in the other kernels.
-    static Vec scaled(Sum sum, const Scales& s, size_t row, size_t at) {
-        return vec_mul(number(sum), vec_mul(vec_set(s.row[row]), vec_load(s.column + at)));
+    static Vec scaled(Sum sum, Vec column, const Scales& s, size_t row) {
+        return vec_mul(number(sum), vec_mul(vec_set(s.row[row]), column));
     }
 };
 
 struct DotInt8 : DotInt {
+    struct Column {
+        Vec scale;
+        Sum offset;
+    };
     static inline __attribute__((always_inline)) void add(Sum& sum, Words bytes, Words weights) {
         __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(bytes), "v"(weights));
     }
-    static Vec value(Sum sum, const Scales& s, size_t row, size_t at) {
-        return scaled(_mm512_sub_epi32(sum, _mm512_loadu_si512(s.offset + at)), s, row, at);
+    PX_SUM_TILE("vpdpbusd")
+    static Column column(const Scales& s, size_t at) {
+        return {vec_load(s.column + at), _mm512_loadu_si512(s.offset + at)};
+    }
+    static Vec value(Sum sum, const Column& column, const Scales& s, size_t row) {
+        return scaled(_mm512_sub_epi32(sum, column.offset), column.scale, s, row);
     }
 };
 
 struct DotInt16 : DotInt {
+    using Column = Vec;
     static inline __attribute__((always_inline)) void add(Sum& sum, Words factor, Words weights) {
         __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(factor), "v"(weights));
     }
-    static Vec value(Sum sum, const Scales& s, size_t row, size_t at) {
-        return scaled(sum, s, row, at);
+    PX_SUM_TILE("vpdpwssd")
+    static Column column(const Scales& s, size_t at) { return vec_load(s.column + at); }
+    static Vec value(Sum sum, Column column, const Scales& s, size_t row) {
+        return scaled(sum, column, s, row);
     }
 };
 
 // Pairs of bf16 by Instruction::add.
 template <class Instruction>
-struct DotBf16 {
+struct DotBf16 : Instruction {
+    struct Column {};
     using Sum = __m512;
     using Words = __m512i;
     static constexpr bool kShortGelu = true;
@@ -63,7 +77,8 @@ struct DotBf16 {
         Instruction::add(sum, factor, weights);
     }
     static Vec number(Sum sum) { return sum; }
-    static Vec value(Sum sum, const Scales&, size_t, size_t) { return sum; }
+    static Column column(const Scales&, size_t) { return {}; }
+    static Vec value(Sum sum, Column, const Scales&, size_t) { return sum; }
 };
 
 /// Pairs as whole numbers: values are divided by a scale first.
@@ -182,8 +197,8 @@ template <class Dot, size_t vecs>
 void multiply_panel(size_t rows, size_t words, const float* a, size_t lda, const float* b,
                     size_t ldb, float* c, size_t ldc) {
     for (size_t row = 0; row < rows; row += kRowsOf<vecs>) {
-        tile_of<Dot, vecs>(smaller(kRowsOf<vecs>, rows - row))(
-            words, a + row * lda, lda, b, ldb, c + row * ldc, ldc, Begin::Zero, End::Sum, {});
+        tile_of<Dot, vecs>(smaller(kRowsOf<vecs>, rows - row))(words, a + row * lda, lda, b, ldb,
+                                                               c + row * ldc, ldc, Begin::Zero);
     }
 }
 template <class Dot>
@@ -342,7 +357,7 @@ void attend_pairs(const AttentionArgs& args) {
                                       padded_head);
             }
             for (size_t i = 0; i < rows; ++i) {
-                float* out = args.out + (row0 + i) * width + h * head;
+                float* out = args.out + (row0 + i) * args.out_stride + h * head;
                 for (size_t d = 0; d < head; d += 16) {
                     const Vec x = vec_mul(Dot::number(Dot::load(sums + i * padded_head + d)),
                                           vec_set(inverse[i]));
@@ -360,9 +375,9 @@ void product_by_words(const ProductArgs& g) {
         case Coding::Int8:
             return product_of<DotInt8, PackedWords>(g);
         case Coding::WideBf16:
-            return product_of<DotF32, WidenedWords>(g);
+            return product_of<DotF32Wide, WidenedWords>(g);
         case Coding::F32:
-            return product_of<DotF32, PackedWords>(g);
+            return product_of<DotF32Wide, PackedWords>(g);
         default:
             return product_of<typename Pairs::Dot, PackedWords>(g);
     }

@@ -90,6 +90,7 @@ struct Scales {
 struct DotF32 {
     using Sum = Vec;
     using Words = Vec;
+    struct Column {};
     static constexpr bool kShortGelu = false;
     static Sum zero() { return vec_set(0.0F); }
     static Sum load(const float* p) { return vec_load(p); }
@@ -97,19 +98,18 @@ struct DotF32 {
     static Words words(const float* p) { return vec_load(p); }
     static Words broadcast(const float* p) { return vec_set(*p); }
     static void add(Sum& sum, Words factor, Words words) { sum = vec_fma(factor, words, sum); }
-    /// The sum as a number, column `at` of row `row`, before the bias.
-    static Vec value(Sum sum, const Scales&, size_t, size_t) { return sum; }
+    /// What value() needs to know of the columns from `at` on.
+    static Column column(const Scales&, size_t) { return {}; }
+    /// The sum as a number, before the bias.
+    static Vec value(Sum sum, Column, const Scales&, size_t) { return sum; }
 };
 
 enum class Begin { Zero, Sum };
-enum class End { Sum, Value };
 
-// One tile: C[rows, vecs] (+)= A[rows, words] · B[words, vecs], sums held in registers. End::Value
-// writes value + bias instead of the sums; scales are read for it alone.
+// One tile: C[rows, vecs] (+)= A[rows, words] · B[words, vecs], sums held in registers.
 template <class Dot, size_t rows, size_t vecs>
-inline __attribute__((always_inline)) void tile(size_t words, const float* a, size_t lda,
-                                                const float* b, size_t ldb, float* c, size_t ldc,
-                                                Begin begin, End end, Scales scales) {
+void tile(size_t words, const float* a, size_t lda, const float* b, size_t ldb, float* c,
+          size_t ldc, Begin begin) {
     typename Dot::Sum sums[rows][vecs];
     if (begin == Begin::Sum) {
 #pragma GCC unroll 16
@@ -135,44 +135,26 @@ inline __attribute__((always_inline)) void tile(size_t words, const float* a, si
         ++a;
         b += ldb;
     }
-    if (end == End::Sum) {
 #pragma GCC unroll 16
-        for (size_t i = 0; i < rows; ++i)
+    for (size_t i = 0; i < rows; ++i)
 #pragma GCC unroll 8
-            for (size_t v = 0; v < vecs; ++v) Dot::store(c + i * ldc + v * kWidth, sums[i][v]);
-        return;
-    }
-#pragma GCC unroll 16
-    for (size_t i = 0; i < rows; ++i) {
-#pragma GCC unroll 8
-        for (size_t v = 0; v < vecs; ++v) {
-            const Vec value = Dot::value(sums[i][v], scales, i, v * kWidth);
-            vec_store(c + i * ldc + v * kWidth, vec_add(value, vec_load(scales.bias + v * kWidth)));
-        }
-    }
+        for (size_t v = 0; v < vecs; ++v) Dot::store(c + i * ldc + v * kWidth, sums[i][v]);
 }
 
 using TileFunction = void (*)(size_t words, const float* a, size_t lda, const float* b, size_t ldb,
-                              float* c, size_t ldc, Begin begin, End end, Scales scales);
-
-template <class Dot, size_t rows, size_t vecs>
-void tile_function(size_t words, const float* a, size_t lda, const float* b, size_t ldb, float* c,
-                   size_t ldc, Begin begin, End end, Scales scales) {
-    tile<Dot, rows, vecs>(words, a, lda, b, ldb, c, ldc, begin, end, scales);
-}
+                              float* c, size_t ldc, Begin begin);
 
 // Tiles of 1 to min(12, kAccumulators / vecs) rows; the sums of a row are the same in all of them.
 template <class Dot, size_t vecs>
 TileFunction tile_of(size_t rows) {
     static constexpr TileFunction kTiles[] = {
-        tile_function<Dot, 1, vecs>, tile_function<Dot, 2, vecs>, tile_function<Dot, 3, vecs>,
-        tile_function<Dot, 4, vecs>, tile_function<Dot, 5, vecs>, tile_function<Dot, 6, vecs>,
+        tile<Dot, 1, vecs>, tile<Dot, 2, vecs>, tile<Dot, 3, vecs>,
+        tile<Dot, 4, vecs>, tile<Dot, 5, vecs>, tile<Dot, 6, vecs>,
     };
     if constexpr (kAccumulators / vecs > 6) {
         static constexpr TileFunction kTallTiles[] = {
-            tile_function<Dot, 7, vecs>,  tile_function<Dot, 8, vecs>,
-            tile_function<Dot, 9, vecs>,  tile_function<Dot, 10, vecs>,
-            tile_function<Dot, 11, vecs>, tile_function<Dot, 12, vecs>,
+            tile<Dot, 7, vecs>,  tile<Dot, 8, vecs>,  tile<Dot, 9, vecs>,
+            tile<Dot, 10, vecs>, tile<Dot, 11, vecs>, tile<Dot, 12, vecs>,
         };
         if (rows > 6) return kTallTiles[rows - 7];
     }
@@ -181,12 +163,31 @@ TileFunction tile_of(size_t rows) {
 template <size_t vecs>
 constexpr size_t kRowsOf = kAccumulators / vecs < 12 ? kAccumulators / vecs : 12;
 
-// Values in place of count whole vectors of values.
-template <class Dot>
-inline void activate(float* values, size_t count) {
-    for (size_t j = 0; j < count; j += kWidth) {
-        const Vec x = vec_load(values + j);
-        vec_store(values + j, Dot::kShortGelu ? short_gelu_vec(x) : gelu_vec(x));
+// Values of a tile's sums [rows, kPanel], stored as `after` says: out [rows, columns], ldo apart.
+template <class Dot, After after>
+inline void finish(const float* sums, size_t rows, size_t columns, const Scales& scales, float* out,
+                   size_t ldo) {
+    for (size_t v = 0; v < kPanelVecs; ++v) {
+        const size_t at = v * kWidth;
+        if (at >= columns) return;
+        const auto column = Dot::column(scales, at);
+        const Vec bias = vec_load(scales.bias + at);
+        const bool whole = at + kWidth <= columns;
+        for (size_t i = 0; i < rows; ++i) {
+            float* const to = out + i * ldo + at;
+            const auto sum = Dot::load(sums + i * kPanel + at);
+            Vec value = vec_add(Dot::value(sum, column, scales, i), bias);
+            if (after == After::Gelu)
+                value = Dot::kShortGelu ? short_gelu_vec(value) : gelu_vec(value);
+            if (whole) {
+                vec_store(to, after == After::Add ? vec_add(vec_load(to), value) : value);
+                continue;
+            }
+            alignas(64) float lanes[kWidth];
+            vec_store(lanes, value);
+            for (size_t j = 0; j < columns - at; ++j)
+                to[j] = after == After::Add ? to[j] + lanes[j] : lanes[j];
+        }
     }
 }
 
@@ -208,59 +209,60 @@ struct WidenedWords {
     static constexpr size_t kBytes = 2;
 };
 
+// Sums of rows against a block of a panel; fetches `stride` bytes from `ahead` on at each step.
+template <class Dot>
+inline void sum_tile(size_t rows, size_t words, const float* a, size_t lda, const float* b,
+                     float* sums, Begin begin, const char* ahead, size_t stride) {
+    if constexpr (requires { Dot::sum_tile(rows, words, a, lda, b, sums, begin, ahead, stride); }) {
+        Dot::sum_tile(rows, words, a, lda, b, sums, begin, ahead, stride);
+    } else {
+        constexpr size_t kLine = 64;
+        for (size_t i = 0; i < words * stride; i += kLine) __builtin_prefetch(ahead + i, 0, 3);
+        tile_of<Dot, kPanelVecs>(rows)(words, a, lda, b, kPanel, sums, kPanel, begin);
+    }
+}
+
 // Panels of weights in the first-level cache, rows in the second; while a block of weights is used,
 // the one that follows it in memory is fetched.
 template <class Dot, class Weights>
 void product_of(const ProductArgs& g) {
     alignas(64) float widened[Weights::kBytes == 4 ? kWidth : kBlockWords * kPanel];
-    alignas(64) float edge[kTileRows * kPanel];
-    constexpr size_t kTiles = kBlockRows / kTileRows;
+    alignas(64) float sums[kBlockRows * kPanel];
     constexpr size_t kLine = 64;
     for (size_t row0 = 0; row0 < g.rows; row0 += kBlockRows) {
         const size_t rows = smaller(kBlockRows, g.rows - row0);
+        // Few rows in tiles of equal height.
+        const size_t tiles = (rows + kTileRows - 1) / kTileRows;
+        const size_t height = (rows + tiles - 1) / tiles;
         for (size_t first = 0; first < g.n; first += kPanel) {
             const size_t columns = smaller(kPanel, g.n - first);
             for (size_t k0 = 0; k0 < g.words; k0 += kBlockWords) {
                 const size_t steps = smaller(kBlockWords, g.words - k0);
-                const bool last = k0 + steps == g.words;
-                const Begin begin = k0 == 0 ? Begin::Zero : Begin::Sum;
                 const float* b = Weights::block(g, first, k0, steps, widened);
-                const size_t block_bytes = steps * kPanel * Weights::kBytes;
                 const char* ahead = static_cast<const char*>(g.w) +
                                     (first * g.words + (k0 + steps) * kPanel) * Weights::kBytes;
-                const size_t share = (block_bytes / kLine + kTiles - 1) / kTiles * kLine;
-                for (size_t row = 0; row < rows; row += kTileRows) {
-                    for (size_t i = 0; i < share; i += kLine) __builtin_prefetch(ahead + i, 0, 3);
-                    ahead += share;
-                    const size_t count = smaller(kTileRows, rows - row);
-                    const float* a = g.a + (row0 + row) * g.words + k0;
-                    float* c = g.c + (row0 + row) * g.n + first;
-                    float* out = c;
-                    size_t ldc = g.n;
-                    if (columns != kPanel) {  // the last, narrower panel: a tile of its own
-                        out = edge;
-                        ldc = kPanel;
-                        for (size_t i = 0; i < count && k0 != 0; ++i)
-                            for (size_t j = 0; j < kPanel; ++j)
-                                edge[i * kPanel + j] = j < columns ? c[i * g.n + j] : 0.0F;
-                    }
-                    const End end = last ? End::Value : End::Sum;
+                const size_t stride =
+                    smaller(kLine, (kPanel * Weights::kBytes + tiles - 1) / tiles);
+                for (size_t row = 0; row < rows; row += height) {
+                    const size_t count = smaller(height, rows - row);
+                    float* const tile_sums = sums + row * kPanel;
+                    sum_tile<Dot>(count, steps, g.a + (row0 + row) * g.words + k0, g.words, b,
+                                  tile_sums, k0 == 0 ? Begin::Zero : Begin::Sum, ahead, stride);
+                    ahead += steps * stride;
+                    if (k0 + steps != g.words) continue;
                     const Scales scales = {g.a_scale + row0 + row, g.w_scale + first,
                                            g.w_offset + first, g.bias + first};
-                    if (count == kTileRows) {
-                        tile<Dot, kTileRows, kPanelVecs>(steps, a, g.words, b, kPanel, out, ldc,
-                                                         begin, end, scales);
-                    } else {
-                        tile_of<Dot, kPanelVecs>(count)(steps, a, g.words, b, kPanel, out, ldc,
-                                                        begin, end, scales);
-                    }
-                    if (last && g.activation == Activation::Gelu) {
-                        for (size_t i = 0; i < count; ++i) activate<Dot>(out + i * ldc, kPanel);
-                    }
-                    if (columns != kPanel) {
-                        for (size_t i = 0; i < count; ++i)
-                            for (size_t j = 0; j < columns; ++j)
-                                c[i * g.n + j] = edge[i * kPanel + j];
+                    float* const c = g.c + (row0 + row) * g.n + first;
+                    switch (g.after) {
+                        case After::Store:
+                            finish<Dot, After::Store>(tile_sums, count, columns, scales, c, g.n);
+                            break;
+                        case After::Gelu:
+                            finish<Dot, After::Gelu>(tile_sums, count, columns, scales, c, g.n);
+                            break;
+                        case After::Add:
+                            finish<Dot, After::Add>(tile_sums, count, columns, scales, c, g.n);
+                            break;
                     }
                 }
             }
@@ -302,7 +304,7 @@ inline void weigh(const float* p, size_t ldp, const float* values, size_t padded
     for (size_t row = 0; row < rows; row += kRows) {
         tile_of<DotF32, vecs>(smaller(kRows, rows - row))(
             tokens, p + row * ldp, ldp, values + first, padded_head,
-            sums + row * padded_head + first, padded_head, Begin::Zero, End::Sum, {});
+            sums + row * padded_head + first, padded_head, Begin::Zero);
     }
 }
 
@@ -344,8 +346,7 @@ inline void weigh(const float* p, size_t ldp, const float* values, size_t padded
                 for (size_t row = 0; row < rows; row += kTileRows) {
                     tile_of<DotF32, kPanelVecs>(smaller(kTileRows, rows - row))(
                         head, q + (row0 + row) * 3 * width, 3 * width, keys + first * head, kPanel,
-                        scores + row * padded_tokens + first, padded_tokens, Begin::Zero, End::Sum,
-                        {});
+                        scores + row * padded_tokens + first, padded_tokens, Begin::Zero);
                 }
             }
             float inverse[kQueryBlock];
@@ -363,7 +364,7 @@ inline void weigh(const float* p, size_t ldp, const float* values, size_t padded
                 weigh<1>(scores, padded_tokens, values, padded_head, tokens, rows, sums, first);
             }
             for (size_t i = 0; i < rows; ++i) {
-                float* out = args.out + (row0 + i) * width + h * head;
+                float* out = args.out + (row0 + i) * args.out_stride + h * head;
                 for (size_t d = 0; d < head; ++d) out[d] = sums[i * padded_head + d] * inverse[i];
             }
         }

@@ -7,7 +7,7 @@ namespace px::embed {
 
 namespace {
 
-// Scales a panel's sums back to floats: bias + scales · (sum − offset), then the activation.
+// Scales a panel's sums back to floats: bias + scales · (sum − offset), then what follows.
 inline void finish_int8(const ProductArgs& g, size_t row, size_t first, size_t columns,
                         const int32_t* sums) {
     float* c = g.c + row * g.n + first;
@@ -16,12 +16,13 @@ inline void finish_int8(const ProductArgs& g, size_t row, size_t first, size_t c
         const float exact = static_cast<float>(sums[j] - g.w_offset[first + j]);
         values[j] = exact * (g.a_scale[row] * g.w_scale[first + j]) + g.bias[first + j];
     }
-    if (g.activation == Activation::Gelu) {
+    if (g.after == After::Gelu) {
         for (size_t j = columns; j < round_up(columns, kWidth); ++j) values[j] = 0.0F;
         for (size_t j = 0; j < columns; j += kWidth)
             vec_store(values + j, short_gelu_vec(vec_load(values + j)));
     }
-    for (size_t j = 0; j < columns; ++j) c[j] = values[j];
+    const bool add = g.after == After::Add;
+    for (size_t j = 0; j < columns; ++j) c[j] = add ? c[j] + values[j] : values[j];
 }
 
 void product_int8(const ProductArgs& g) {

@@ -12,8 +12,8 @@
 
 namespace px::embed {
 
-/// What follows the bias of a product.
-enum class Activation { None, Gelu };
+/// What becomes of a product and its bias: stored, stored through GELU, or added to what is there.
+enum class After { Store, Gelu, Add };
 
 /// How the two sides of a product are kept and multiplied.
 enum class Coding : uint8_t {
@@ -47,9 +47,9 @@ struct EncodeArgs {
     float* scale;  ///< [rows]; Int16 and Int8
 };
 
-/// C[R, N] = act(A[R, K] · W + bias), W packed by pack_linear in panels of `panel` columns, each
-/// [W, panel] words. N is padded with zero columns to whole panels.
-/// Int16 and Int8: act(scale_a · scale_w · (sum − offset) + bias).
+/// C[R, N] = A[R, K] · W + bias, then `after`; W packed by PackedLinear in panels of `panel`
+/// columns, each [W, panel] words. N is padded with zero columns to whole panels.
+/// Int16 and Int8: scale_a · scale_w · (sum − offset) + bias.
 struct ProductArgs {
     Coding coding;
     const float* a;        ///< [rows, words]
@@ -62,17 +62,18 @@ struct ProductArgs {
     const float* bias;        ///< [padded n]
     size_t n;
     float* c;  ///< [rows, n]
-    Activation activation;
+    After after;
 };
 
-/// Attention of one text: out[L, H] = softmax(Q Kᵀ / √D) V for each head, heads side by side.
+/// Attention of one text: out[L, A · D] = softmax(Q Kᵀ / √D) V for each head, heads side by side.
 struct AttentionArgs {
-    const float* qkv;  ///< [L, 3 H]: queries, keys, values
+    const float* qkv;  ///< [L, 3 A · D]: queries, keys, values
     size_t tokens;
     size_t heads;
     size_t head_width;
-    Coding coding;   ///< F32, or the table's attention coding
-    float* out;      ///< [L, H]
+    Coding coding;  ///< F32, or the table's attention coding
+    float* out;     ///< rows of A · D, out_stride apart
+    size_t out_stride;
     float* scratch;  ///< attention_scratch_floats(L, D) floats, 64-byte aligned
 };
 

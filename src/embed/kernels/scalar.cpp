@@ -18,10 +18,7 @@ float from_bf16(uint16_t bits) {
     return value;
 }
 
-float activate(float x, Activation activation) {
-    return activation == Activation::Gelu ? 0.5F * x * (1.0F + std::erf(x * 0.70710678118654752F))
-                                          : x;
-}
+float gelu(float x) { return 0.5F * x * (1.0F + std::erf(x * 0.70710678118654752F)); }
 
 // Sums of one row and one panel in f32: every coding but Int16 and Int8.
 void float_sums(const ProductArgs& g, const float* a, size_t first, float* sums) {
@@ -77,8 +74,13 @@ void product(const ProductArgs& g) {
             } else {
                 float_sums(g, a, first, sums);
             }
-            for (size_t j = 0; j < kPanel && first + j < g.n; ++j)
-                g.c[row * g.n + first + j] = activate(sums[j] + g.bias[first + j], g.activation);
+            for (size_t j = 0; j < kPanel && first + j < g.n; ++j) {
+                float& c = g.c[row * g.n + first + j];
+                const float value = sums[j] + g.bias[first + j];
+                c = g.after == After::Gelu  ? gelu(value)
+                    : g.after == After::Add ? c + value
+                                            : value;
+            }
         }
     }
 }
@@ -132,7 +134,7 @@ void attend(const AttentionArgs& args) {
                 scores[j] = std::exp(scores[j] - largest);
                 total += scores[j];
             }
-            float* out = args.out + i * width + head * args.head_width;
+            float* out = args.out + i * args.out_stride + head * args.head_width;
             for (size_t d = 0; d < args.head_width; ++d) {
                 float sum = 0;
                 for (size_t j = 0; j < args.tokens; ++j)
