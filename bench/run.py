@@ -16,7 +16,7 @@ import time
 from measure import BENCH, ROOT
 
 HERE = pathlib.Path(__file__).resolve().parent
-ORDER = ["chunk", "embed", "csv_parquet", "end_to_end", "search_http", "memory"]
+ORDER = ["chunk", "embed", "embed_ndcg", "csv_parquet", "end_to_end", "search_http", "memory"]
 HEAVY = re.compile(r"^(?:import|from)\s+(torch|openvino|sentence_transformers|transformers)\b", re.MULTILINE)
 
 
