@@ -142,8 +142,8 @@ HttpFailure failure_of(CURLcode code) {
         case CURLE_COULDNT_RESOLVE_PROXY:
             return HttpFailure::UnknownHost;
         case CURLE_COULDNT_CONNECT:
+        case CURLE_SSL_CONNECT_ERROR:  // cut in the handshake, or the other side speaks no TLS
             return HttpFailure::Refused;
-        case CURLE_SSL_CONNECT_ERROR:
         case CURLE_PEER_FAILED_VERIFICATION:
         case CURLE_SSL_CACERT_BADFILE:
         case CURLE_SSL_ISSUER_ERROR:
@@ -162,8 +162,7 @@ HttpFailure failure_of(CURLcode code) {
         case CURLE_HTTP2_STREAM:
         case CURLE_WEIRD_SERVER_REPLY:
         case CURLE_BAD_CONTENT_ENCODING:
-        case CURLE_UNSUPPORTED_PROTOCOL:
-        case CURLE_CHUNK_FAILED:
+        case CURLE_UNSUPPORTED_PROTOCOL:  // an answer that is no HTTP
             return HttpFailure::Cut;
         default:
             return HttpFailure::Local;

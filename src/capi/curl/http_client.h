@@ -64,7 +64,7 @@ struct HttpRequest {
 enum class HttpFailure {
     UnknownHost,  ///< the name has no address
     Refused,      ///< no connection came about: nothing was sent
-    Tls,          ///< the certificate was not accepted, or no common protocol: nothing was sent
+    Tls,          ///< the certificate was not accepted: nothing was sent
     TimedOut,
     Cut,       ///< the connection ended before the response did
     TooLarge,  ///< more than body_bytes_max
