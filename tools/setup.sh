@@ -176,7 +176,7 @@ parts() {
     link "$target" "$top/.deps"
 }
 
-# ---- npm packages of the page, its compiler and the browser driver of its tests ----------------------
+# ---- npm packages: the page, its compiler and the browser driver of its tests; Azurite ---------------
 npm_folder() {
     local folder=$1 key
     key=$(key_of "$top/$folder/package-lock.json")
@@ -196,6 +196,7 @@ parts
 npm_folder web
 case $kind in
 test | bench)
+    npm_folder tools/setup/azurite
     venv test "$pins/requirements-test.txt"
     venv reference "$pins/requirements-reference.txt"
     ;;

@@ -22,6 +22,8 @@ struct StoreUnderTest {
     std::string name;
     /// Opens a store over an empty container; scratch is an empty folder that outlives it.
     std::function<std::unique_ptr<ObjectStore>(const std::filesystem::path& scratch)> open;
+    /// Keys that are no UTF-8 are refused.
+    bool keys_are_utf8 = false;
 };
 
 inline std::string conformance_name(const ::testing::TestParamInfo<StoreUnderTest>& info) {
@@ -161,16 +163,17 @@ TEST_P(ObjectStoreConformance, PutFileConsumesTheFileAndReplaces) {
 }
 
 TEST_P(ObjectStoreConformance, ListsByPrefixSortedBytewise) {
-    for (const char* key : {"t/_delta_log/1", "t/a/1", "t/a-b", "t/a.b/1", "t/a/0", "t2", "T",
-                            "u/1", "t/\xFF", "t/B"}) {
+    const std::string last = GetParam().keys_are_utf8 ? "t/\xC3\xBF" : "t/\xFF";
+    for (const std::string& key : Keys{"t/_delta_log/1", "t/a/1", "t/a-b", "t/a.b/1", "t/a/0", "t2",
+                                       "T", "u/1", last, "t/B"}) {
         ASSERT_THAT(store_->put(key, "1"), px::testing::IsOk());
     }
     EXPECT_EQ(keys(""), (Keys{"T", "t/B", "t/_delta_log/1", "t/a-b", "t/a.b/1", "t/a/0", "t/a/1",
-                              "t/\xFF", "t2", "u/1"}));
+                              last, "t2", "u/1"}));
     EXPECT_EQ(keys("t/a"), (Keys{"t/a-b", "t/a.b/1", "t/a/0", "t/a/1"}));
     EXPECT_EQ(keys("t/a/"), (Keys{"t/a/0", "t/a/1"}));
-    EXPECT_EQ(keys("t"), (Keys{"t/B", "t/_delta_log/1", "t/a-b", "t/a.b/1", "t/a/0", "t/a/1",
-                               "t/\xFF", "t2"}));
+    EXPECT_EQ(keys("t"),
+              (Keys{"t/B", "t/_delta_log/1", "t/a-b", "t/a.b/1", "t/a/0", "t/a/1", last, "t2"}));
     EXPECT_EQ(keys("t/a/1"), (Keys{"t/a/1"}));
     EXPECT_EQ(keys("t/a", "t/a.b/1"), (Keys{"t/a/0", "t/a/1"}));
     EXPECT_EQ(keys("t/a", "t/a/"), (Keys{"t/a/0", "t/a/1"}));
@@ -183,6 +186,49 @@ TEST_P(ObjectStoreConformance, AListedObjectHasItsSize) {
     ASSERT_EQ(listed.size(), 1U);
     EXPECT_EQ(listed[0].size_bytes, 5);
     EXPECT_EQ(listed[0].modified_at, store_->head("a/1").value()->modified_at);
+}
+
+TEST_P(ObjectStoreConformance, AKeyIsBytesOrUtf8AsTheStoreSays) {
+    const auto put = store_->put("\xFF", "1");
+    if (GetParam().keys_are_utf8) {
+        EXPECT_THAT(put, px::testing::IsError(ErrorCode::InvalidArgument, "UTF-8"));
+    } else {
+        EXPECT_THAT(put, px::testing::IsOk());
+        EXPECT_EQ(store_->get("\xFF").value(), "1");
+    }
+}
+
+TEST_P(ObjectStoreConformance, LocalPathShowsWhatThisStorePutLast) {
+    ASSERT_THAT(store_->put("a", "first"), px::testing::IsOk());
+    EXPECT_EQ(testing::read_file(store_->local_path("a").value()), "first");
+    ASSERT_THAT(store_->put("a", "second"), px::testing::IsOk());
+    EXPECT_EQ(testing::read_file(store_->local_path("a").value()), "second");
+    const std::filesystem::path file = scratch_ / "finished";
+    testing::write_file(file, "third");
+    ASSERT_THAT(store_->put_file("a", file), px::testing::IsOk());
+    EXPECT_EQ(testing::read_file(store_->local_path("a").value()), "third");
+    ASSERT_THAT(store_->remove("a"), px::testing::IsOk());
+    EXPECT_THAT(store_->local_path("a"), px::testing::IsError(ErrorCode::NotFound));
+}
+
+TEST_P(ObjectStoreConformance, LargeObjectsComeBackWhole) {
+    std::string bytes;
+    bytes.reserve(20'000'000);
+    uint64_t state = 1;
+    while (bytes.size() < 20'000'000) {
+        state = state * 6364136223846793005U + 1442695040888963407U;
+        bytes.push_back(static_cast<char>(state >> 56));
+    }
+    ASSERT_THAT(store_->put("large/put", bytes), px::testing::IsOk());
+    EXPECT_TRUE(store_->get("large/put").value() == bytes);
+    EXPECT_THAT(store_->put_if_absent("large/put", bytes),
+                px::testing::IsError(ErrorCode::AlreadyExists));
+    const std::filesystem::path file = scratch_ / "finished";
+    testing::write_file(file, bytes);
+    ASSERT_THAT(store_->put_file("large/file", file), px::testing::IsOk());
+    EXPECT_TRUE(testing::read_file(store_->local_path("large/file").value()) == bytes);
+    EXPECT_TRUE(store_->get_range("large/file", 9'999'999, 3).value() ==
+                bytes.substr(9'999'999, 3));
 }
 
 TEST_P(ObjectStoreConformance, LocalPathIsAReadableFile) {

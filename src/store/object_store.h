@@ -1,8 +1,9 @@
 // Port ObjectStore: named immutable or replaceable blobs under one container, as the lake, the
-// landing zone and the index need them. Adapters: local/ (a folder), memory/ (tests), azure/
-// (later). Rank 2. Every method is thread-safe and blocking. Keys are relative, '/'-separated,
+// landing zone and the index need them. Adapters: local/ (a folder), azure/ (Blob Storage), memory/
+// (tests). Rank 2. Every method is thread-safe and blocking. Keys are relative, '/'-separated,
 // without "." or ".." parts or empty parts (InvalidArgument otherwise); bytes are opaque. Errors of
-// all methods: NotFound, Forbidden, ResourceExhausted (disk full), Unavailable, Internal.
+// all methods: NotFound, Forbidden, Unauthenticated (remote), ResourceExhausted (disk full),
+// RateLimited (remote), Unavailable, Internal.
 #pragma once
 
 #include <cstdint>
@@ -55,7 +56,8 @@ class ObjectStore {
     /// Removes what writers that are dead left half-written, and returns how many. Safe while
     /// others write. Stores that forget such parts by themselves have nothing to do.
     virtual Result<int64_t> sweep_temporary() { return int64_t{0}; }
-    /// A readable local path for engines and mmap: the file itself (local) or a cached copy.
+    /// A readable local path for engines and mmap: the file itself (local) or a cached copy, for
+    /// objects that are not replaced: a copy may be of what another process has replaced since.
     virtual Result<std::filesystem::path> local_path(std::string_view key) const = 0;
 };
 
