@@ -269,7 +269,7 @@ void PostgresRelay::serve() {
         address.sin_family = AF_INET;
         address.sin_port = htons(server_port_);
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        if (link->client >= 0 &&
+        if (link->client >= 0 && !(refuses_ && has_cut_) &&
             ::connect(link->server, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0)
             links.push_back(std::move(link));
     }

@@ -75,6 +75,8 @@ class PostgresRelay {
     uint16_t port() const { return port_; }
     /// Breaks the connection at the nth message from now on (1: the next), once.
     void cut_at(int64_t message, Cut cut);
+    /// From the cut on nobody is let through.
+    void refuse_after_cut() { refuses_ = true; }
     /// Messages since cut_at: log-in, statements, chunks of a COPY.
     int64_t messages() const { return messages_; }
     bool has_cut() const { return has_cut_; }
@@ -89,7 +91,7 @@ class PostgresRelay {
 
     uint16_t server_port_, port_ = 0;
     int listener_ = -1;
-    std::atomic<bool> stopped_{false}, has_cut_{false};
+    std::atomic<bool> stopped_{false}, has_cut_{false}, refuses_{false};
     std::atomic<int64_t> messages_{0};
     std::mutex mutex_;
     int64_t cut_message_ = 0;
