@@ -133,7 +133,8 @@ PostgresServer::PostgresServer(const std::vector<std::string>& settings) {
     std::string configuration =
         "listen_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\n"
         "full_page_writes = off\nmax_connections = 60\nshared_buffers = 32MB\n"
-        "max_parallel_workers = 0\nautovacuum = off\nlogging_collector = off\n";
+        "max_parallel_workers = 0\nautovacuum = off\nlogging_collector = off\n"
+        "temp_file_limit = 1GB\n";
     for (const std::string& line : settings) configuration += line + "\n";
     std::ofstream(data_folder() / "postgresql.conf", std::ios::app) << configuration;
     for (int attempt = 0; attempt < 5 && !runs(); ++attempt) {

@@ -576,13 +576,10 @@ Result<int64_t> Connection::copy_in(const std::string& sql,
     sqlstate_.clear();
     if (!is_usable() || PQsendQuery(handle_, sql.c_str()) == 0) return lost();
     pg_result* opened = PX_TRY(next_result(deadline));
-    const bool copying = PQresultStatus(opened) == PGRES_COPY_IN;
-    std::optional<Error> refused;
-    if (!copying) refused = failure(opened);
-    PQclear(opened);
-    if (!copying) {
-        if (is_usable()) (void)collect(deadline);
-        return std::move(*refused);
+    const Rows reply(opened);
+    if (PQresultStatus(opened) != PGRES_COPY_IN) {
+        (void)collect(deadline);
+        return failure(opened);
     }
     std::string chunk;
     std::optional<Error> stopped;
@@ -621,13 +618,10 @@ Result<int64_t> Connection::copy_out(const std::string& sql,
     sqlstate_.clear();
     if (!is_usable() || PQsendQuery(handle_, sql.c_str()) == 0) return lost();
     pg_result* opened = PX_TRY(next_result(deadline));
-    const bool copying = PQresultStatus(opened) == PGRES_COPY_OUT;
-    std::optional<Error> refused;
-    if (!copying) refused = failure(opened);
-    PQclear(opened);
-    if (!copying) {
-        if (is_usable()) (void)collect(deadline);
-        return std::move(*refused);
+    const Rows reply(opened);
+    if (PQresultStatus(opened) != PGRES_COPY_OUT) {
+        (void)collect(deadline);
+        return failure(opened);
     }
     for (;;) {
         char* row = nullptr;

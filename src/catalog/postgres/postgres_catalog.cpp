@@ -246,7 +246,6 @@ Result<void> check_ids(const Publication& publication) {
 }
 
 Result<void> load_incoming(Session& session, const Publication::Partition& partition) {
-    PX_TRY(session.run("TRUNCATE pg_temp.px_incoming"));
     if (partition.documents.empty()) return {};
     // In the order of its key the table grows at its end only.
     const std::vector<const DocumentRow*> ordered = in_key_order(partition);
@@ -727,11 +726,17 @@ class PostgresCatalog final : public Catalog {
             if (!publication.documents.empty()) {
                 PX_TRY(session.run(fmt::format(
                     "CREATE TEMP TABLE IF NOT EXISTS px_incoming ON COMMIT DELETE ROWS AS "
-                    "SELECT {} FROM analytics_metadata WITH NO DATA",
+                    "SELECT {} FROM analytics_metadata WITH NO DATA; "
+                    "CREATE INDEX IF NOT EXISTS px_incoming_key ON pg_temp.px_incoming "
+                    "(document_id, ds)",
                     kDocumentColumns)));
             }
-            for (const Publication::Partition& partition : publication.documents)
+            bool empty = true;
+            for (const Publication::Partition& partition : publication.documents) {
+                if (!empty) PX_TRY(session.run("TRUNCATE pg_temp.px_incoming"));
                 PX_TRY(publish_partition(session, partition, id));
+                empty = partition.documents.empty();
+            }
             PX_TRY(session.execute(
                 "UPDATE releases SET documents = (SELECT count(*) FROM analytics_metadata) WHERE "
                 "release_id = $1",
@@ -827,12 +832,28 @@ class PostgresCatalog final : public Catalog {
 
 // ----------------------------------------------------------------------- open
 
+Error missing_rights(Session& session, std::string_view user, std::string_view what,
+                     const std::string& schema, OpenMode mode) {
+    return fail(
+        ErrorCode::Unavailable,
+        fmt::format("user {} may not {} {} of the catalog {}", user,
+                    mode == OpenMode::ReadWrite ? "read and write" : "read", what,
+                    session.connection().shown()),
+        fmt::format("as its owner: GRANT USAGE ON SCHEMA {0} TO {1}; GRANT {2} ON ALL TABLES "
+                    "IN SCHEMA {0} TO {1}",
+                    schema, user,
+                    mode == OpenMode::ReadWrite ? "SELECT, INSERT, UPDATE, DELETE" : "SELECT"));
+}
+
 /// Version of the tables in the schema: 0 when it is missing or empty.
-Result<int64_t> schema_version(Session& session, const std::string& schema) {
+Result<int64_t> schema_version(Session& session, const std::string& schema, OpenMode mode) {
     Rows found = PX_TRY(session.execute(
-        "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
+        "SELECT c.relname, has_schema_privilege(n.oid, 'USAGE'), current_user::text "
+        "FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
         "c.relnamespace WHERE n.nspname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY 1",
         Parameters().text(schema)));
+    if (found.row_count() > 0 && !found.boolean(0, 1))
+        return missing_rights(session, found.text(0, 2), "schema " + schema, schema, mode);
     size_t ours = 0;
     bool versioned = false;
     for (int row = 0; row < found.row_count(); ++row) {
@@ -856,13 +877,13 @@ Result<void> migrate(SessionPool& pool, const Clock& clock) {
     const std::string& schema = pool.options().schema;
     const auto known = static_cast<int64_t>(postgres_migrations().size());
     for (;;) {
-        int64_t found =
-            PX_TRY(pool.read([&](Session& session) { return schema_version(session, schema); }));
+        int64_t found = PX_TRY(pool.read(
+            [&](Session& session) { return schema_version(session, schema, pool.mode()); }));
         if (found > known) return newer_catalog(found, postgres_migrations().size());
         if (found == known) return {};
         PX_TRY(pool.write([&](Session& session) -> Result<void> {
             // Another process may have been first while this one waited for the lock.
-            found = PX_TRY(schema_version(session, schema));
+            found = PX_TRY(schema_version(session, schema, pool.mode()));
             if (found >= known) return {};
             const PostgresMigration& step = postgres_migrations()[static_cast<size_t>(found)];
             if (found == 0) {
@@ -920,15 +941,7 @@ Result<void> check_tables(Session& session, const std::string& schema, OpenMode 
         }
         const bool writes = mode == OpenMode::ReadWrite;
         if (!rows.boolean(row, 3) || !rows.boolean(row, 4) || (writes && !rows.boolean(row, 5))) {
-            return fail(
-                ErrorCode::Unavailable,
-                fmt::format("user {} may not {} the table {} of the catalog {}", user,
-                            writes ? "read and write" : "read", table,
-                            session.connection().shown()),
-                fmt::format(
-                    "as its owner: GRANT USAGE ON SCHEMA {0} TO {1}; GRANT {2} ON ALL TABLES "
-                    "IN SCHEMA {0} TO {1}",
-                    schema, user, writes ? "SELECT, INSERT, UPDATE, DELETE" : "SELECT"));
+            return missing_rights(session, user, "the table " + table, schema, mode);
         }
         if (writes && !rows.boolean(row, 6)) {
             return fail(
@@ -973,8 +986,8 @@ Result<std::unique_ptr<Catalog>> open_postgres_catalog(const std::string& addres
     if (mode == OpenMode::ReadWrite) {
         PX_TRY(migrate(pool, clock));
     } else {
-        const int64_t found = PX_TRY(
-            pool.read([&](Session& session) { return schema_version(session, options.schema); }));
+        const int64_t found = PX_TRY(pool.read(
+            [&](Session& session) { return schema_version(session, options.schema, mode); }));
         if (found == 0) {
             return fail(
                 ErrorCode::NotFound,
