@@ -42,7 +42,7 @@ using px::testing::PostgresRelay;
 using px::testing::PostgresServer;
 using std::chrono::milliseconds;
 
-constexpr int kDocuments = 1500;  // several chunks of a COPY
+constexpr int kDocuments = 300;  // of 2 KB: several chunks of a COPY
 constexpr const char* kDs = "2026-11-23";
 
 Deadline soon() { return Deadline::after(milliseconds(60'000)); }
@@ -66,7 +66,7 @@ Publication publication_of(const RunId& run, const std::string& title) {
         row.id = std::to_string(i);
         row.document_id = "r/" + row.id;
         row.title = title;
-        row.extra_json = std::string(300, 'x');
+        row.extra_json = std::string(2000, 'x');
         partition.documents.push_back(row);
     }
     publication.documents.push_back(std::move(partition));
