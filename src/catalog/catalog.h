@@ -1,7 +1,9 @@
 // Catalog: what has been run, landed and released: the relational metadata of a pipeline. Rank 2.
-// Embedded: SQLite (WAL) through catalog/sqlite; every method is thread-safe and one transaction.
-// Tables are specified in docs/formats/catalog.md. Errors: Unavailable (locked too long), Corrupt,
-// ResourceExhausted.
+// Embedded: SQLite (WAL) through catalog/sqlite; remote: PostgreSQL through catalog/postgres. Every
+// method is thread-safe and one transaction. Tables are specified in docs/formats/catalog.md.
+// Errors: Unavailable (locked too long; a server that does not answer, refuses what is needed or
+// misses a table), Unauthenticated, Corrupt, ResourceExhausted, OutcomeUnknown (the reply of a
+// commit was lost and the server did not come back to be asked).
 #pragma once
 
 #include <chrono>
@@ -128,9 +130,28 @@ struct Publication {
     std::optional<int64_t> expected_latest;
 };
 
+/// Held while a process works on the pipeline of a catalog; given back when destroyed. One thread
+/// at a time.
+class PipelineLock {
+  public:
+    virtual ~PipelineLock() = default;
+    /// Ok while the lock is held. Costs a round trip to the server. Errors: Unavailable once it is
+    /// lost (the server ended the session: restart, failover): another process may work by now, so
+    /// commit nothing more.
+    virtual Result<void> check() = 0;
+};
+
 class Catalog {
   public:
     virtual ~Catalog() = default;
+
+    /// The lock that keeps two processes, also of two machines, from working on this catalog at the
+    /// same time; it ends with its holder. Null: a catalog of one machine (SQLite), for which the
+    /// lock file beside it does. Errors: Unavailable at once, naming the holder, when it is taken;
+    /// Forbidden (opened for reading only).
+    virtual Result<std::unique_ptr<PipelineLock>> lock_pipeline() {
+        return std::unique_ptr<PipelineLock>();
+    }
 
     virtual Result<Run> begin_run(const std::string& ds, const std::string& pipeline_text,
                                   const std::string& input_fingerprint) = 0;
@@ -186,8 +207,8 @@ class Catalog {
         ReleaseId release) = 0;
 };
 
-/// Opens or creates the database and migrates it forward. ReadOnly: must exist; nothing is written,
-/// also no -wal.
+/// ReadWrite: opens or creates the catalog and migrates it forward. ReadOnly: must exist; nothing
+/// is written, also no -wal.
 enum class OpenMode { ReadWrite, ReadOnly };
 struct SqliteCatalogOptions {
     std::chrono::milliseconds busy_timeout{
@@ -200,5 +221,30 @@ struct SqliteCatalogOptions {
 Result<std::unique_ptr<Catalog>> open_sqlite_catalog(const std::filesystem::path& file,
                                                      OpenMode mode, const Clock& clock,
                                                      const SqliteCatalogOptions& options = {});
+
+struct PostgresCatalogOptions {
+    /// Ours among the parameters of an address: `schema=px`, holds every table of one pipeline.
+    std::string schema = "px";
+    size_t connections_max = 8;  ///< calls that run at the same time; further ones wait
+    std::chrono::milliseconds connect_timeout{10'000};  ///< of one attempt, TLS and log-in included
+    /// How long a call tries to reach a server again that had been reached before, or that is
+    /// starting up.
+    std::chrono::milliseconds reconnect_timeout{15'000};
+    std::chrono::milliseconds lock_timeout{10'000};  ///< wait for another process's write
+    std::chrono::milliseconds statement_timeout{300'000};
+    /// How often a transaction is done anew after a deadlock, a serialization failure or a cut
+    /// connection.
+    int transaction_attempts = 5;
+    Result<void> validate() const;
+};
+/// address: postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=… as libpq takes it, without
+/// parameters of ours. The clock outlives the catalog. No error names the password.
+/// Errors: NotFound (ReadOnly, no catalog there), InvalidArgument (address; the schema holds
+/// something else; written by a newer px; ReadOnly and still to be migrated), Unauthenticated,
+/// Unavailable (no server, no such database, TLS, missing rights, a dropped table, a standby in
+/// mode ReadWrite, a server before 13).
+Result<std::unique_ptr<Catalog>> open_postgres_catalog(const std::string& address, OpenMode mode,
+                                                       const Clock& clock,
+                                                       const PostgresCatalogOptions& options = {});
 
 }  // namespace px::catalog

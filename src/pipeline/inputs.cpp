@@ -10,7 +10,7 @@
 #include "base/sha256.h"
 #include "source/glob.h"
 #include "source/landing.h"
-#include "source/sql/sqlite_export.h"
+#include "source/sql/sql_export.h"
 
 namespace px::pipeline {
 

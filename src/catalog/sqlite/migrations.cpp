@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "catalog/publication.h"
+
 namespace px::catalog {
 namespace {
 
@@ -129,13 +131,6 @@ constexpr std::array<Migration, 1> kMigrations = {{
     {"runs, releases and documents", kFirstTables},
 }};
 
-Error newer_error(int64_t found, size_t known) {
-    return fail(ErrorCode::InvalidArgument,
-                fmt::format("the catalog has schema version {}, this px knows versions up to {}",
-                            found, known),
-                "it was written by a newer px: use that one, or a catalog of its own");
-}
-
 }  // namespace
 
 std::span<const Migration> catalog_migrations() { return kMigrations; }
@@ -161,13 +156,13 @@ Result<void> migrate(sqlite::Database& database, std::span<const Migration> migr
     while (true) {
         int64_t found = PX_TRY(schema_version(database));
         auto known = static_cast<int64_t>(migrations.size());
-        if (found > known) return newer_error(found, migrations.size());
+        if (found > known) return newer_catalog(found, migrations.size());
         if (found == known) return {};
         sqlite::Transaction transaction =
             PX_TRY(sqlite::Transaction::begin(database, sqlite::Transaction::Kind::Immediate));
         // Another process may have been first while this one waited for the lock.
         found = PX_TRY(schema_version(database));
-        if (found > known) return newer_error(found, migrations.size());
+        if (found > known) return newer_catalog(found, migrations.size());
         if (found == known) return {};
         const Migration& step = migrations[static_cast<size_t>(found)];
         if (found == 0) {
@@ -191,12 +186,9 @@ Result<void> migrate(sqlite::Database& database, std::span<const Migration> migr
 Result<void> check_version(sqlite::Database& database, std::span<const Migration> migrations) {
     int64_t found = PX_TRY(schema_version(database));
     if (found > static_cast<int64_t>(migrations.size()))
-        return newer_error(found, migrations.size());
+        return newer_catalog(found, migrations.size());
     if (found < static_cast<int64_t>(migrations.size())) {
-        return fail(ErrorCode::InvalidArgument,
-                    fmt::format("the catalog has schema version {}, this px needs version {}",
-                                found, migrations.size()),
-                    "run `px run` once: it brings the catalog forward");
+        return older_catalog(found, migrations.size());
     }
     return {};
 }

@@ -79,7 +79,7 @@ Publication publication_of(const RunId& run, const std::string& title) {
     return publication;
 }
 
-class PublishCrashTest : public testing::Test {
+class PublishCrashTest : public ::testing::Test {
   protected:
     void SetUp() override {
         // A killed process loses nothing it wrote, on a disk or in memory; in memory a sync costs

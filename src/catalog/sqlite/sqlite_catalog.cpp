@@ -5,12 +5,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <set>
 #include <thread>
-#include <tuple>
 #include <utility>
 
 #include "catalog/catalog.h"
+#include "catalog/publication.h"
 #include "catalog/sqlite/connection_pool.h"
 #include "catalog/sqlite/migrations.h"
 
@@ -88,12 +87,7 @@ Result<Run> run_at(const Statement& row) {
     run.id.value = text_at(row, 0);
     run.ds = text_at(row, 1);
     std::optional<RunState> state = parse_run_state(row.column_text(2));
-    if (!state) {
-        return fail(
-            ErrorCode::Corrupt,
-            fmt::format("run {} has the unknown state \"{}\"", run.id.value, row.column_text(2)),
-            "restore the catalog from a backup");
-    }
+    if (!state) return unknown_state(run.id, row.column_text(2));
     run.state = *state;
     run.started_at = PX_TRY(instant_at(row, 3));
     run.finished_at = PX_TRY(optional_instant_at(row, 4));
@@ -229,42 +223,7 @@ Result<std::optional<Release>> release_of_run(Database& database, const RunId& r
     return first_release(database, ids);
 }
 
-Error no_run(const RunId& run) {
-    return fail(ErrorCode::NotFound, fmt::format("the catalog knows no run {}", run.value),
-                "see `px runs`");
-}
-
 // -------------------------------------------------------------------- publish
-
-Result<void> check_publication(const Publication& publication) {
-    std::set<std::pair<std::string, std::optional<std::string>>> seen;
-    for (const Publication::Partition& partition : publication.documents) {
-        auto twice = [&] {
-            return fail(ErrorCode::InvalidArgument,
-                        fmt::format("the publication names source {} ds {} twice", partition.source,
-                                    partition.ds.value_or("(every)")));
-        };
-        if (!seen.emplace(partition.source, partition.ds).second) return twice();
-        for (const DocumentRow& row : partition.documents) {
-            if (row.source != partition.source || (partition.ds && row.ds != *partition.ds)) {
-                return fail(
-                    ErrorCode::InvalidArgument,
-                    fmt::format("document {} of source {} ds {} is listed under source {} ds {}",
-                                row.document_id, row.source, row.ds, partition.source,
-                                partition.ds.value_or("(every)")));
-            }
-        }
-    }
-    for (const auto& [source, ds] : seen) {
-        auto next = seen.upper_bound({source, std::nullopt});
-        if (!ds && next != seen.end() && next->first == source) {
-            return fail(ErrorCode::InvalidArgument,
-                        fmt::format("the publication names source {} as a whole and ds {} of it",
-                                    source, *next->second));
-        }
-    }
-    return {};
-}
 
 Result<void> publish_partition(Database& database, const Publication::Partition& partition,
                                int64_t release_id) {
@@ -273,22 +232,13 @@ Result<void> publish_partition(Database& database, const Publication::Partition&
         fmt::format("INSERT INTO temp.incoming ({}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                     kDocumentColumns)));
     // In the order of its key the table grows at its end only.
-    std::vector<const DocumentRow*> ordered;
-    ordered.reserve(partition.documents.size());
-    for (const DocumentRow& row : partition.documents) ordered.push_back(&row);
-    std::sort(ordered.begin(), ordered.end(), [](const DocumentRow* a, const DocumentRow* b) {
-        return std::tie(a->document_id, a->ds) < std::tie(b->document_id, b->ds);
-    });
-    for (const DocumentRow* document : ordered) {
+    for (const DocumentRow* document : in_key_order(partition)) {
         const DocumentRow& row = *document;
         bind_document(insert, row);
         Result<void> added = insert.run();
         if (!added) {
             if (added.error().code != ErrorCode::AlreadyExists) return added;
-            return fail(ErrorCode::InvalidArgument,
-                        fmt::format("document {} is listed twice in source {} ds {}",
-                                    row.document_id, row.source, row.ds),
-                        "make the id column unique in the contract");
+            return listed_twice(row);
         }
     }
     std::string scope = partition.ds ? "m.source = ?2 AND m.ds = ?3" : "m.source = ?2";
@@ -308,13 +258,8 @@ Result<void> publish_partition(Database& database, const Publication::Partition&
         kDocumentColumns)));
     begin.bind_int64(1, release_id);
     Result<void> begun = begin.run();
-    if (!begun && begun.error().code == ErrorCode::AlreadyExists) {
-        return fail(
-            ErrorCode::InvalidArgument,
-            fmt::format("a document of source {} has the id of a document of another source",
-                        partition.source),
-            "document ids begin with the name of their source");
-    }
+    if (!begun && begun.error().code == ErrorCode::AlreadyExists)
+        return id_of_another_source(partition.source);
     return begun;
 }
 
@@ -381,10 +326,7 @@ class SqliteCatalog final : public Catalog {
             bool released = !found.is_null(0);
             found.reset();
             if (released != (state == RunState::Published)) {
-                return fail(
-                    ErrorCode::Conflict,
-                    fmt::format("run {} {} a release and can't be finished as {}", run.value,
-                                released ? "has" : "has not", run_state_name(state)));
+                return wrong_ending(run, released, state);
             }
             Statement update =
                 PX_TRY(database.prepare("UPDATE runs SET state = ?2, finished_at = CASE WHEN ?2 = "
@@ -460,9 +402,7 @@ class SqliteCatalog final : public Catalog {
             bind_instant(update, 7, clock_.now());
             PX_TRY(update.run());
             if (database.changes() == 0) {
-                return fail(ErrorCode::NotFound,
-                            fmt::format("the catalog knows no attempt {} of task {} in run {}",
-                                        attempt, task, run.value));
+                return no_attempt(run, task, attempt);
             }
             return {};
         });
@@ -636,10 +576,7 @@ class SqliteCatalog final : public Catalog {
             state.bind_text(1, run.value);
             if (!PX_TRY(state.step())) return no_run(run);
             if (state.column_text(0) != run_state_name(RunState::Running)) {
-                return fail(ErrorCode::Conflict,
-                            fmt::format("run {} is {} and can't be published", run.value,
-                                        state.column_text(0)),
-                            "start a new run");
+                return not_publishable(run, state.column_text(0));
             }
             const std::map<std::string, std::string>& inputs =
                 publication.release.input_fingerprints;
@@ -650,11 +587,7 @@ class SqliteCatalog final : public Catalog {
             const std::optional<Release> latest = PX_TRY(newest_release(database));
             const int64_t latest_id = latest ? latest->id.value : 0;
             if (publication.expected_latest && *publication.expected_latest != latest_id) {
-                return fail(ErrorCode::Conflict,
-                            fmt::format("release {} was published while run {}, begun on release "
-                                        "{}, was under way",
-                                        latest_id, run.value, *publication.expected_latest),
-                            "run again: it is redone on top of that release");
+                return not_the_newest(publication, latest_id);
             }
             const int64_t id = latest_id + 1;
             TimestampMicros at = publication.release.published_at;

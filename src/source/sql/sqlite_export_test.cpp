@@ -1,4 +1,4 @@
-#include "source/sql/sqlite_export.h"
+#include "source/sql/sql_export.h"
 
 #include <gtest/gtest.h>
 
@@ -109,9 +109,9 @@ TEST_F(SqliteExport, SaysWhatIsWrongWithTheQuery) {
 }
 
 TEST_F(SqliteExport, SaysWhatIsWrongWithTheConnection) {
-    options_.connection = "postgresql://user:secret@host/db";
+    options_.connection = "mysql://user:secret@host/db";
     const auto unknown = run("select 1");
-    EXPECT_THAT(unknown, IsError(ErrorCode::InvalidArgument, "\"postgresql:\""));
+    EXPECT_THAT(unknown, IsError(ErrorCode::InvalidArgument, "\"mysql:\""));
     EXPECT_EQ(unknown.error().to_string().find("secret"), std::string::npos);
     options_.connection = "sqlite:absent.db";
     EXPECT_THAT(run("select 1"), IsError(ErrorCode::NotFound, "absent.db"));
