@@ -37,8 +37,8 @@ void each_packed(const float* weight, size_t k, size_t n, size_t panel, const Pu
     }
 }
 
-/// The largest whole number in the weights of Int16: 11 bits and a sign are no coarser than bf16.
-constexpr float kWeightLimit16 = 2047.0F;
+/// The largest whole number in the weights of Int16: 13 bits and a sign.
+constexpr float kWeightLimit16 = 8191.0F;
 
 /// Calls put(k, value) for each weight of one column, as whole numbers of up to limit.
 template <class Put>
@@ -146,18 +146,22 @@ void PackedLinear::pack(const float* weight, const float* bias_values) {
             }
             return;
         case Coding::Int16: {
-            // Rows may be as large as no sum of products with them leaves 32 bits.
-            int64_t largest = 1;
+            // No sum of products leaves 32 bits: it is at most the length of the row times that of
+            // the column (Cauchy, Schwarz), and so are all sums on the way.
+            double longest = 1;
             for (size_t column = 0; column < n; ++column) {
-                int64_t sum = 0;
+                double squares = 0;
                 scale[column] = quantize_column(
                     weight + column * k, k, kWeightLimit16, [&](size_t at, int32_t value) {
                         halves[place(column, at)] = static_cast<uint16_t>(value);
-                        sum += std::abs(value);
+                        squares += static_cast<double>(value) * value;
                     });
-                largest = std::max(largest, sum);
+                longest = std::max(longest, std::sqrt(squares));
             }
-            *limit = static_cast<float>(std::min<int64_t>(32767, 0x7FFFFFFF / largest));
+            // Rounding lengthens a row by no more than half a step for each value; a thousandth is
+            // for the floats that measure it.
+            const double length = 0x7FFFFFFF / longest * 0.999;
+            *limit = static_cast<float>(length - 0.5 * std::sqrt(static_cast<double>(k)));
             return;
         }
         case Coding::Int8:

@@ -56,7 +56,7 @@ struct PackedLinear {
     float* bias = nullptr;         ///< [padded n]
     float* scale = nullptr;        ///< [padded n]; Int16 and Int8
     int32_t* offset = nullptr;     ///< [padded n]; Int8
-    float* limit = nullptr;        ///< the rows' largest magnitude; Int16 and Int8
+    float* limit = nullptr;        ///< of EncodeArgs; Int16 and Int8
 
     PackedLinear() = default;
     PackedLinear(size_t k_of, size_t n_of, const Kernels& kernels, Coding coding_of)

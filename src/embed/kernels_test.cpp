@@ -127,6 +127,30 @@ TEST_P(EveryKernel, MultipliesLikeTheReferenceOnRandomShapes) {
     }
 }
 
+TEST_P(EveryKernel, KeepsSumsInRangeWhenRowsLieAlongColumns) {
+    // The largest sums a row of its length can have, also with all values of one size.
+    std::mt19937 random(12);
+    for (const bool flat : {false, true}) {
+        for (const size_t k : {1U, 64U, 384U, 1024U}) {
+            auto weight = random_floats(random, k, 0.2F);
+            if (flat) std::fill(weight.begin(), weight.end(), 0.2F);
+            std::vector<float> a(2 * k);
+            double squares = 0;
+            for (size_t i = 0; i < k; ++i) {
+                a[i] = 5 * weight[i];
+                a[k + i] = -5 * weight[i];
+                squares += 5 * static_cast<double>(weight[i]) * static_cast<double>(weight[i]);
+            }
+            for (const Coding coding : codings_of(*GetParam())) {
+                const auto got =
+                    product(*GetParam(), coding, a, 2, k, 1, weight, {0.0F}, After::Store);
+                EXPECT_NEAR(static_cast<double>(got[0]), squares, 0.01 * squares);
+                EXPECT_NEAR(static_cast<double>(got[1]), -squares, 0.01 * squares);
+            }
+        }
+    }
+}
+
 TEST_P(EveryKernel, GivesARowTheSameBitsWhateverRowsStandBesideIt) {
     std::mt19937 random(8);
     const size_t k = 384;

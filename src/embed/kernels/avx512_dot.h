@@ -51,6 +51,7 @@ struct DotInt8 : DotInt {
 
 struct DotInt16 : DotInt {
     using Column = Vec;
+    static constexpr bool kShortGelu = false;
     static inline __attribute__((always_inline)) void add(Sum& sum, Words factor, Words weights) {
         __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(factor), "v"(weights));
     }
@@ -140,6 +141,16 @@ inline float largest_magnitude(const float* x, size_t width) {
     return _mm512_reduce_max_ps(vec_max(top[0], top[1]));
 }
 
+/// The length of a vector.
+inline float length(const float* x, size_t width) {
+    Vec sum = vec_set(0.0F);
+    for (size_t i = 0; i < width; i += 16) {
+        const Vec part = load_part(x + i, width - i);
+        sum = vec_add(sum, vec_mul(part, part));
+    }
+    return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(vec_sum(sum))));
+}
+
 template <class Pairs>
 void encode_row(const EncodeArgs& args, size_t row) {
     const size_t width = args.width;
@@ -147,8 +158,14 @@ void encode_row(const EncodeArgs& args, size_t row) {
     float inverse = 1.0F;
     if (is_scaled(args.coding)) {
         const float largest = largest_magnitude(x, width);
-        args.scale[row] = largest / args.limit;
-        inverse = largest > 0 ? args.limit / largest : 0.0F;
+        float scale = largest / args.limit;
+        if (args.coding == Coding::Int16) {
+            const float by_length = length(x, width) / args.limit;
+            scale = largest / 32767.0F;
+            scale = by_length > scale ? by_length : scale;
+        }
+        args.scale[row] = scale;
+        inverse = largest > 0 ? 1.0F / scale : 0.0F;
     }
     const Vec factor = vec_set(inverse);
     if (args.coding == Coding::Int8) {

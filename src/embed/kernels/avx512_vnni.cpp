@@ -1,5 +1,5 @@
 // Kernels for AVX-512 with VNNI: int8 by vpdpbusd; 16 bits as whole numbers by vpdpwssd, twice as
-// fast as f32 and, with 12 bits a weight and more an activation, no coarser than bf16.
+// fast as f32 and, with 14 bits a weight and about as many an activation, finer than bf16.
 #include "embed/kernels/avx512_vec.h"
 
 #include "embed/kernels/body.h"

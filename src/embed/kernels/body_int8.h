@@ -63,7 +63,7 @@ void encode_row_int8(const EncodeArgs& args, size_t row) {
         largest = size > largest ? size : largest;
     }
     args.scale[row] = largest / args.limit;
-    const float inverse = largest > 0 ? args.limit / largest : 0.0F;
+    const float inverse = largest > 0 ? 1.0F / args.scale[row] : 0.0F;
     for (size_t i = 0; i < width; ++i) {
         // Adding 1.5 · 2^23 rounds to the nearest whole number, halves to even.
         const float shifted = values[i] * inverse + 12582912.0F;

@@ -34,15 +34,16 @@ constexpr bool is_scaled(Coding coding) {
     return coding == Coding::Int16 || coding == Coding::Int8;
 }
 
-/// Turns rows of f32 into words. Int16 and Int8: scale = max |x| / limit of the row, value =
-/// round(x / scale) to the nearest, halves to even, Int8 with 128 added. Values from width to the
-/// end of the last word are 0.
+/// Turns rows of f32 into words. Int8: scale = max |x| / limit of the row; Int16: scale = the
+/// larger of max |x| / 32767 and |x| / limit, |x| the length of the row. Value = round(x / scale)
+/// to the nearest, halves to even, Int8 with 128 added. Values from width to the end of the last
+/// word are 0.
 struct EncodeArgs {
     const float* x;  ///< [rows, width]
     size_t rows;
     size_t width;
     Coding coding;
-    float limit;   ///< largest magnitude of a whole number
+    float limit;   ///< Int8: largest whole number; Int16: longest row of whole numbers
     float* out;    ///< [rows, words of width]
     float* scale;  ///< [rows]; Int16 and Int8
 };

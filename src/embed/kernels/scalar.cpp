@@ -85,6 +85,16 @@ void product(const ProductArgs& g) {
     }
 }
 
+/// The length of a vector, its squares added in the order of the wide kernels: 16 sums, then
+/// halves.
+float length(const float* x, size_t width) {
+    float sums[16] = {};
+    for (size_t i = 0; i < width; ++i) sums[i % 16] += x[i] * x[i];
+    for (size_t half = 8; half != 0; half /= 2)
+        for (size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
+    return std::sqrt(sums[0]);
+}
+
 void encode(const EncodeArgs& args) {
     const size_t parts = values_per_word(args.coding);
     const size_t padded = (args.width + parts - 1) / parts * parts;
@@ -94,8 +104,11 @@ void encode(const EncodeArgs& args) {
         uint16_t* halves = reinterpret_cast<uint16_t*>(args.out) + row * padded;
         float largest = 0;
         for (size_t i = 0; i < args.width; ++i) largest = std::fmax(largest, std::fabs(x[i]));
-        if (is_scaled(args.coding)) args.scale[row] = largest / args.limit;
-        const float inverse = largest > 0 ? args.limit / largest : 0.0F;
+        float scale = largest / args.limit;
+        if (args.coding == Coding::Int16)
+            scale = std::fmax(largest / 32767.0F, length(x, args.width) / args.limit);
+        if (is_scaled(args.coding)) args.scale[row] = scale;
+        const float inverse = largest > 0 ? 1.0F / scale : 0.0F;
         for (size_t i = 0; i < padded; ++i) {
             const float value = i < args.width ? x[i] : 0.0F;
             if (args.coding == Coding::Bf16) {
