@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/utf8.h"
+#include "store/open.h"
 
 extern char** environ;
 
@@ -214,6 +215,48 @@ class FileReader {
     std::map<std::string, std::string> dotenv_;
     std::vector<Setting> settings_;
 };
+
+constexpr std::string_view kEmbeddedScheme = "embedded:";
+
+/// user:password@ of an address as user:***@.
+std::string without_password(std::string address) {
+    const size_t begin = address.find("://");
+    if (begin == std::string::npos) return address;
+    const size_t end = address.find('@', begin);
+    const size_t colon = address.find(':', begin + 3);
+    if (end != std::string::npos && colon < end) address.replace(colon + 1, end - colon - 1, "***");
+    return address;
+}
+
+/// Text as a part of a URL.
+std::string percent_encoded(std::string_view text) {
+    std::string encoded;
+    for (const char c : text) {
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                           (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+        encoded += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<uint8_t>(c));
+    }
+    return encoded;
+}
+
+/// The address POSTGRES_HOST, PORT, USER, PASSWORD and DB make, for `catalog.url: postgresql:`.
+Result<std::string> postgres_address(const FileReader& reader) {
+    const auto value = [&](const char* name, const char* otherwise) {
+        const std::optional<std::string> found = reader.variable(name);
+        return percent_encoded(found && !found->empty() ? *found : otherwise);
+    };
+    const std::string user = value("POSTGRES_USER", "");
+    const std::string password = value("POSTGRES_PASSWORD", "");
+    if (user.empty()) {
+        return fail(ErrorCode::InvalidArgument,
+                    "catalog.url is 'postgresql:', and POSTGRES_USER is not set",
+                    "Set POSTGRES_HOST, POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB in the "
+                    "environment or .env, or write the whole address");
+    }
+    return fmt::format("postgresql://{}{}@{}:{}/{}", user, password.empty() ? "" : ":" + password,
+                       value("POSTGRES_HOST", "localhost"), value("POSTGRES_PORT", "5432"),
+                       value("POSTGRES_DB", user.c_str()));
+}
 
 Result<double> share(FileReader& reader, const YAML::Node& node, const std::string& path) {
     std::string value = PX_TRY(reader.text(node, path));
@@ -628,7 +671,7 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
         PX_TRY(reader.expect_map(
             root, "the pipeline file",
             {"pipeline", "schedule", "retries", "sources", "contracts", "models", "landing", "lake",
-             "catalog", "vectors", "engine", "chunking", "embedding", "serve"}));
+             "catalog", "vectors", "cache", "engine", "chunking", "embedding", "serve"}));
         if (!root["pipeline"])
             return reader.error(root, "the file lacks 'pipeline', the pipeline's name");
         definition.name = PX_TRY(reader.text(root["pipeline"], "pipeline"));
@@ -698,6 +741,17 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
             if (!n) continue;
             PX_TRY(reader.expect_map(n, key, {"url"}));
             if (n["url"]) *target = PX_TRY(reader.text(n["url"], std::string(key) + ".url"));
+        }
+        if (const YAML::Node n = root["cache"]) {
+            PX_TRY(reader.expect_map(n, "cache", {"folder", "limit_gb"}));
+            if (n["folder"]) {
+                config.cache_folder = config.definition.base_folder /
+                                      PX_TRY(reader.text(n["folder"], "cache.folder"));
+            }
+            if (n["limit_gb"]) {
+                config.cache_limit_bytes =
+                    PX_TRY(reader.number(n["limit_gb"], "cache.limit_gb", 1, 1 << 20)) << 30;
+            }
         }
         if (const YAML::Node n = root["engine"]) {
             PX_TRY(reader.expect_map(n, "engine", {"kind", "memory_mb", "threads", "queries"}));
@@ -772,11 +826,25 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
             if (const std::optional<std::string> value = reader.variable(item.variable)) {
                 *item.target = *value;
                 reader.note(
-                    item.key, *value,
+                    item.key, without_password(*value),
                     (reader.in_process(item.variable) ? "environment " : ".env ") + item.variable);
             } else if (!reader.noted(item.key)) {
                 reader.note(item.key, *item.target, "default");
             }
+        }
+        if (definition.catalog_url == "postgresql:" || definition.catalog_url == "postgres:")
+            definition.catalog_url = PX_TRY(postgres_address(reader));
+        if (!definition.vectors_url.starts_with(kEmbeddedScheme)) {
+            return fail(ErrorCode::InvalidArgument,
+                        fmt::format("vectors.url is '{}'", definition.vectors_url),
+                        "Write it as embedded:./index");
+        }
+        config.index_url = definition.vectors_url.substr(kEmbeddedScheme.size());
+        if (store::is_remote_address(definition.landing_url) ||
+            store::is_remote_address(definition.lake_url) ||
+            store::is_remote_address(config.index_url)) {
+            config.azure = PX_TRY(store::resolve_azure_credentials(
+                [&](std::string_view name) { return reader.variable(std::string(name)); }));
         }
         const size_t colon = address.rfind(':');
         int port = -1;

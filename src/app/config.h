@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "pipeline/definition.h"
+#include "store/azure/azure_credentials.h"
 
 namespace px::app {
 
@@ -25,9 +26,13 @@ struct Config {
     pipeline::Definition definition;
     std::filesystem::path file;  ///< pipeline.yaml, absolute
     std::string engine_kind = "local";
-    int64_t engine_memory_mb = 1'024;  ///< of DuckDB
-    size_t sql_queries = 4;            ///< over releases, at once
-    size_t threads = 0;                ///< 0: one per hardware thread
+    int64_t engine_memory_mb = 1'024;    ///< of DuckDB
+    size_t sql_queries = 4;              ///< over releases, at once
+    size_t threads = 0;                  ///< 0: one per hardware thread
+    std::string index_url;               ///< of the store that holds the embedded index
+    store::AzureCredentials azure;       ///< read when an address leads off this machine
+    std::filesystem::path cache_folder;  ///< of files read from remote stores; empty: .px/cache
+    int64_t cache_limit_bytes = int64_t{20} << 30;
     std::string serve_address = "127.0.0.1";
     int serve_port = 8501;
     std::filesystem::path model_folder;  ///< of the embedding model

@@ -9,19 +9,22 @@
 #include "base/log.h"
 #include "engine/local/local_engine.h"
 #include "index/embedded/embedded_store.h"
-#include "store/local/local_object_store.h"
+#include "pipeline/run_lock.h"
+#include "store/open.h"
 
 namespace px::app {
 
 namespace {
 
-constexpr std::string_view kSqliteScheme = "sqlite:";
-constexpr std::string_view kEmbeddedScheme = "embedded:";
+/// The lock of a catalog that is a file of this machine.
+class FileLock final : public catalog::PipelineLock {
+  public:
+    explicit FileLock(pipeline::RunLock lock) : lock_(std::move(lock)) {}
+    Result<void> check() override { return {}; }
 
-/// Below the pipeline file unless absolute.
-std::filesystem::path resolve(const std::filesystem::path& base, std::string_view path) {
-    return (base / std::filesystem::path(path)).lexically_normal();
-}
+  private:
+    pipeline::RunLock lock_;
+};
 
 /// PX_TEST_KILL_AT=label: the process dies at that step, as by kill -9. For the crash tests.
 pipeline::StepObserver step_observer(const Environment& environment) {
@@ -53,24 +56,21 @@ App::App(Config config, Environment environment)
 Result<std::unique_ptr<App>> App::create(Config config, Environment environment) {
     std::unique_ptr<App> app(new App(std::move(config), std::move(environment)));
     const pipeline::Definition& definition = app->definition();
-    app->landing_ = PX_TRY(store::open_object_store(definition.landing_url, definition.base_folder)
-                               .context("landing.url"));
-    app->lake_ = PX_TRY(
-        store::open_object_store(definition.lake_url, definition.base_folder).context("lake.url"));
-    if (!definition.vectors_url.starts_with(kEmbeddedScheme)) {
-        return fail(ErrorCode::InvalidArgument,
-                    fmt::format("vectors.url is '{}'", definition.vectors_url),
-                    "Write it as embedded:./index");
-    }
-    if (!definition.catalog_url.starts_with(kSqliteScheme)) {
-        return fail(ErrorCode::InvalidArgument,
-                    fmt::format("catalog.url is '{}'", definition.catalog_url),
-                    "Write it as sqlite:./catalog.db");
-    }
-    app->index_store_ =
-        PX_TRY(store::open_object_store(definition.vectors_url.substr(kEmbeddedScheme.size()),
-                                        definition.base_folder)
-                   .context("vectors.url"));
+    store::OpenOptions options;
+    options.base_folder = definition.base_folder;
+    options.azure = app->config_.azure;
+    options.cache_folder = app->config_.cache_folder.empty() ? app->config_.work_folder() / "cache"
+                                                             : app->config_.cache_folder;
+    options.cache_limit_bytes = app->config_.cache_limit_bytes;
+    const auto open = [&](const std::string& url, const char* key) {
+        return store::open_object_store(url, options).context(key);
+    };
+    app->landing_ = PX_TRY(open(definition.landing_url, "landing.url"));
+    app->lake_ = PX_TRY(open(definition.lake_url, "lake.url"));
+    app->index_store_ = PX_TRY(open(app->config_.index_url, "vectors.url"));
+    app->catalog_address_ =
+        PX_TRY(catalog::parse_catalog_address(definition.catalog_url, definition.base_folder)
+                   .context("catalog.url"));
     index::EmbeddedOptions embedded;
     embedded.scratch_directory = app->config_.work_folder() / "scratch";
     app->vectors_ = PX_TRY(index::open_embedded_store(*app->index_store_, embedded));
@@ -83,12 +83,15 @@ Result<std::unique_ptr<App>> App::create(Config config, Environment environment)
 }
 
 Result<std::unique_ptr<catalog::Catalog>> App::open_catalog(catalog::OpenMode mode) const {
-    return catalog::open_sqlite_catalog(catalog_file(), mode, clock_);
+    return catalog::open_catalog(definition().catalog_url, definition().base_folder, mode, clock_);
 }
 
-std::filesystem::path App::catalog_file() const {
-    return resolve(definition().base_folder,
-                   std::string_view(definition().catalog_url).substr(kSqliteScheme.size()));
+Result<std::unique_ptr<catalog::PipelineLock>> App::lock_catalog() const {
+    if (catalog_address_.kind == catalog::CatalogAddress::Kind::Sqlite) {
+        return std::unique_ptr<catalog::PipelineLock>(std::make_unique<FileLock>(
+            PX_TRY(pipeline::RunLock::acquire(catalog_address_.file.string() + ".lock"))));
+    }
+    return PX_TRY(open_catalog(catalog::OpenMode::ReadWrite))->lock_pipeline();
 }
 
 Result<catalog::Catalog*> App::catalog() {
@@ -146,43 +149,49 @@ Result<const embed::Encoder*> App::encoder() {
 }
 
 pipeline::RunServices App::run_services() {
-    return {definition(),
-            *landing_,
-            *lake_,
-            *vectors_,
-            *engine_,
-            clock_,
-            *progress_,
-            config_.work_folder(),
-            catalog_file().string() + ".lock",
-            config_.thread_count(),
-            step_observer(environment_),
-            [this]() -> Result<void> {
-                for (store::ObjectStore* container :
-                     {landing_.get(), lake_.get(), index_store_.get()}) {
-                    if (PX_TRY(container->ensure_container()))
-                        log::info("store.created", {{"url", container->url()}});
-                }
-                return {};
-            },
-            [this](catalog::OpenMode mode) { return open_catalog(mode); },
-            [this] { return encoder(); },
-            [this](const std::string& text) -> Result<pipeline::Definition> {
-                if (text == definition().text) return definition();
-                Config old = PX_TRY(parse_config(text, config_.file, environment_));
-                return std::move(old.definition);
-            },
-            [this](const std::string& text) -> Result<bool> {
-                if (text == definition().text) return true;
-                const Config old = PX_TRY(parse_config(text, config_.file, environment_));
-                const auto services = [](const Config& config) {
-                    const pipeline::Definition& d = config.definition;
-                    return std::tie(d.landing_url, d.lake_url, d.catalog_url, d.vectors_url,
-                                    d.embedding_model, d.embedding_precision, d.query_prefix,
-                                    d.passage_prefix, config.model_folder);
-                };
-                return services(old) == services(config_);
-            }};
+    return {
+        definition(),
+        *landing_,
+        *lake_,
+        *vectors_,
+        *engine_,
+        clock_,
+        *progress_,
+        config_.work_folder(),
+        config_.thread_count(),
+        step_observer(environment_),
+        [this]() -> Result<void> {
+            for (store::ObjectStore* container :
+                 {landing_.get(), lake_.get(), index_store_.get()}) {
+                PX_TRY(container->ensure_container());
+            }
+            return {};
+        },
+        [this](catalog::OpenMode mode) { return open_catalog(mode); },
+        [this] { return lock_catalog(); },
+        [this] { return encoder(); },
+        [this](const std::string& text) -> Result<pipeline::Definition> {
+            if (text == definition().text) return definition();
+            Config old = PX_TRY(parse_config(text, config_.file, environment_));
+            return std::move(old.definition);
+        },
+        [this](const std::string& text) -> Result<bool> {
+            if (text == definition().text) return true;
+            const Config old = PX_TRY(parse_config(text, config_.file, environment_));
+            // Addresses without their credentials, which may be renewed between two runs.
+            const auto shown = [](const Config& config) -> Result<std::string> {
+                const pipeline::Definition& d = config.definition;
+                return PX_TRY(catalog::parse_catalog_address(d.catalog_url, d.base_folder)).shown;
+            };
+            if (PX_TRY(shown(old)) != PX_TRY(shown(config_))) return false;
+            const auto services = [](const Config& config) {
+                const pipeline::Definition& d = config.definition;
+                return std::tie(d.landing_url, d.lake_url, d.vectors_url, d.embedding_model,
+                                d.embedding_precision, d.query_prefix, d.passage_prefix,
+                                config.model_folder);
+            };
+            return services(old) == services(config_);
+        }};
 }
 
 answer::Rederive App::rederive() {

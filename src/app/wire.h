@@ -10,7 +10,7 @@
 #include "answer/release_reader.h"
 #include "app/config.h"
 #include "app/progress_bar.h"
-#include "catalog/catalog.h"
+#include "catalog/open.h"
 #include "embed/encoder.h"
 #include "engine/engine.h"
 #include "index/vector_store.h"
@@ -35,7 +35,7 @@ class App {
     Progress& progress() { return *progress_; }
 
     Result<std::unique_ptr<catalog::Catalog>> open_catalog(catalog::OpenMode mode) const;
-    std::filesystem::path catalog_file() const;
+    const catalog::CatalogAddress& catalog_address() const { return catalog_address_; }
     /// Opened once, for reading. Errors: NotFound with the hint to run first.
     Result<catalog::Catalog*> catalog();
     Result<answer::ReleaseReader*> reader();
@@ -48,11 +48,13 @@ class App {
 
   private:
     App(Config config, Environment environment);
+    Result<std::unique_ptr<catalog::PipelineLock>> lock_catalog() const;
     Config config_;
     Environment environment_;
     SystemClock clock_;
     std::unique_ptr<Progress> progress_;
     std::unique_ptr<store::ObjectStore> landing_, lake_, index_store_;
+    catalog::CatalogAddress catalog_address_;
     std::unique_ptr<index::VectorStore> vectors_;
     std::unique_ptr<engine::Engine> engine_;
     std::unique_ptr<catalog::Catalog> catalog_;

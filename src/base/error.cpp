@@ -22,7 +22,7 @@ const ErrorTraits& error_traits(ErrorCode code) {
         {"DeadlineExceeded", true, 504, 1},
         {"Cancelled", false, 499, 1},
         {"Corrupt", false, 500, 1},
-        {"OutcomeUnknown", false, 500, 1},
+        {"OutcomeUnknown", false, 500, 4},
         {"ResourceExhausted", false, 507, 1},
         {"Internal", false, 500, 1},
     }};

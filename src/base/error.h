@@ -16,7 +16,7 @@ enum class ErrorCode {
     AlreadyExists,     ///< put-if-absent found something
     Conflict,          ///< another writer was first; re-read and decide
     ContractViolated,  ///< the gate said no
-    Unauthenticated,
+    Unauthenticated,   ///< a service refused us: it does not know us, or we lack a right there
     Forbidden,
     RateLimited,
     Unavailable,  ///< a service did not answer; retry later

@@ -1065,7 +1065,7 @@ void log_report(const RunReport& report) {
 
 /// From staged to published, for a run that has landed.
 Result<RunReport> carry_through(RunExecution& execution, catalog::Catalog& catalog,
-                                const catalog::Run& run) {
+                                const catalog::Run& run, const PipelineLock& lock) {
     const auto finish = [&](catalog::RunState state, const std::string& message) {
         execution.fill_source_reports();
         execution.note_elapsed();
@@ -1100,6 +1100,7 @@ Result<RunReport> carry_through(RunExecution& execution, catalog::Catalog& catal
     }
     execution.fill_source_reports();
     log_report(execution.report());
+    PX_TRY(lock.check());
     PX_TRY(execution.publish(catalog, run)
                .context(fmt::format("run {}; publishing began, the next `px run` finishes it",
                                     run.id.value)));
@@ -1110,8 +1111,7 @@ Result<RunReport> carry_through(RunExecution& execution, catalog::Catalog& catal
 
 Result<PipelineLock> PipelineLock::acquire(const RunServices& services) {
     RunLock folder = PX_TRY(RunLock::acquire(services.work_folder / "run.lock"));
-    RunLock state = PX_TRY(RunLock::acquire(services.state_lock));
-    return PipelineLock(std::move(folder), std::move(state));
+    return PipelineLock(std::move(folder), PX_TRY(services.lock_catalog()));
 }
 
 Result<RunReport> run(const RunServices& services, const RunRequest& request,
@@ -1171,7 +1171,7 @@ Result<RunReport> run(const RunServices& services, const RunRequest& request,
                                            "interrupted before everything was landed", ""));
                 continue;
             }
-            RunReport report = PX_TRY(carry_through(execution, *catalog, old));
+            RunReport report = PX_TRY(carry_through(execution, *catalog, old, lock));
             if (old.ds == request.ds) resumed_same_ds = std::move(report);
         }
     }
@@ -1207,7 +1207,7 @@ Result<RunReport> run(const RunServices& services, const RunRequest& request,
         execution.report().reasons.push_back(error.to_string());
         return done(execution.report());
     }
-    return done(PX_TRY(carry_through(execution, *catalog, begun)));
+    return done(PX_TRY(carry_through(execution, *catalog, begun, lock)));
 }
 
 Result<RunReport> plan(const RunServices& services, const RunRequest& request,

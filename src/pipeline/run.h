@@ -33,13 +33,14 @@ struct RunServices {
     const Clock& clock;
     Progress& progress;
     std::filesystem::path work_folder;  ///< local: scratch files
-    std::filesystem::path state_lock;  ///< a file beside the catalog: whoever shares that shares it
     size_t thread_count = 1;
     StepObserver step;
     /// Creates the containers of landing zone, lake and index that are missing.
     std::function<Result<void>()> ensure_containers;
     /// Opens the catalog; read-only fails with NotFound before the first run.
     std::function<Result<std::unique_ptr<catalog::Catalog>>(catalog::OpenMode)> open_catalog;
+    /// The lock of whoever shares the catalog. Errors: Unavailable naming the holder.
+    std::function<Result<std::unique_ptr<catalog::PipelineLock>>()> lock_catalog;
     /// Loads the encoder, once; only called when a source has text.
     std::function<Result<const embed::Encoder*>()> encoder;
     /// Reads a pipeline file's text again, for runs that began with another version of it.
@@ -53,11 +54,14 @@ class PipelineLock {
   public:
     /// Errors: Unavailable naming the process that holds it.
     static Result<PipelineLock> acquire(const RunServices& services);
+    /// Errors: Unavailable once the lock was lost, as when a database server ended its session.
+    Result<void> check() const { return catalog_->check(); }
 
   private:
-    PipelineLock(RunLock folder, RunLock state)
-        : folder_(std::move(folder)), state_(std::move(state)) {}
-    RunLock folder_, state_;
+    PipelineLock(RunLock folder, std::unique_ptr<catalog::PipelineLock> catalog)
+        : folder_(std::move(folder)), catalog_(std::move(catalog)) {}
+    RunLock folder_;
+    std::unique_ptr<catalog::PipelineLock> catalog_;
 };
 
 struct RunRequest {

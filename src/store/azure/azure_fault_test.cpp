@@ -146,7 +146,7 @@ TEST_F(AzureFaults, RefusalsOfTheAccountAreToldApartAndNotRepeated) {
         return [text](int64_t, std::string_view) { return ProxyFault::reply(text); };
     };
     proxy_.set_plan(answer("403 Forbidden", "AccountIsDisabled"));
-    EXPECT_THAT(store_->get("a"), IsError(ErrorCode::Forbidden, "is disabled"));
+    EXPECT_THAT(store_->get("a"), IsError(ErrorCode::Unauthenticated, "is disabled"));
     EXPECT_EQ(proxy_.requests(), 1);
     proxy_.set_plan(answer("403 Forbidden", "AuthorizationFailure"));
     EXPECT_THAT(store_->put("a", "1"), IsError(ErrorCode::Unauthenticated, "network rules"));
@@ -155,9 +155,9 @@ TEST_F(AzureFaults, RefusalsOfTheAccountAreToldApartAndNotRepeated) {
     AzureObjectStore by_sas(azurite_address(container_, "p", proxy_.port()), sas,
                             FileCacheOptions{.folder = dir_ / "cache"}, quick_options());
     proxy_.set_plan(answer("403 Forbidden", "AuthorizationPermissionMismatch"));
-    EXPECT_THAT(by_sas.put("a", "1"), IsError(ErrorCode::Forbidden, "permissions racwdl"));
+    EXPECT_THAT(by_sas.put("a", "1"), IsError(ErrorCode::Unauthenticated, "permissions racwdl"));
     proxy_.set_plan(answer("403 Forbidden", "KeyBasedAuthenticationNotPermitted"));
-    EXPECT_THAT(store_->get("a"), IsError(ErrorCode::Forbidden, "AZURE_TENANT_ID"));
+    EXPECT_THAT(store_->get("a"), IsError(ErrorCode::Unauthenticated, "AZURE_TENANT_ID"));
     proxy_.set_plan(answer("409 Conflict", "ContainerBeingDeleted"));
     EXPECT_THAT(store_->put("a", "1"), IsError(ErrorCode::Unavailable, "being deleted"));
     proxy_.set_plan(answer("412 Precondition Failed", "LeaseIdMissing"));

@@ -128,7 +128,7 @@ Error BlobClient::failed(const Call& call, const RetriedResponse& reply) const {
     const bool by_key = way == "account key", by_sas = way == "SAS token";
 
     if (code == "AccountIsDisabled") {
-        return fail(ErrorCode::Forbidden, fmt::format("{} is disabled", account),
+        return fail(ErrorCode::Unauthenticated, fmt::format("{} is disabled", account),
                     "Have it enabled (an overdue subscription disables its accounts)")
             .with(where);
     }
@@ -146,7 +146,7 @@ Error BlobClient::failed(const Call& call, const RetriedResponse& reply) const {
             .with(where);
     }
     if (code == "KeyBasedAuthenticationNotPermitted") {
-        return fail(ErrorCode::Forbidden,
+        return fail(ErrorCode::Unauthenticated,
                     fmt::format("{} does not let anyone in by {}", account, way),
                     "Set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET instead, or use "
                     "a managed identity")
@@ -183,7 +183,7 @@ Error BlobClient::failed(const Call& call, const RetriedResponse& reply) const {
                         "Put a new one into AZURE_STORAGE_SAS_TOKEN")
                 .with(where);
         }
-        return fail(ErrorCode::Forbidden,
+        return fail(ErrorCode::Unauthenticated,
                     fmt::format("{} does not allow it to this {} ({})", account, way, shown),
                     by_sas ? "Use a SAS token with the permissions racwdl on the container"
                            : "Give the identity the role Storage Blob Data Contributor, and check "

@@ -1,6 +1,6 @@
 // BlobClient: the operations of Azure's Blob service (REST) that a store needs, one container.
 // Rank 2; relies on capi/curl. Thread-safe and blocking; each call repeats what is worth repeating.
-// Errors of all methods: Unauthenticated (key, SAS or token refused), Forbidden (rights, disabled
+// Errors of all methods: Unauthenticated (key, SAS or token refused; rights; disabled
 // account), NotFound (container or blob), Unavailable and RateLimited (after the last attempt),
 // Corrupt, InvalidArgument. Each is one line with the next step.
 #pragma once
