@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
@@ -271,8 +272,13 @@ void PostgresRelay::serve() {
         address.sin_port = htons(server_port_);
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         if (link->client >= 0 && !(refuses_ && has_cut_) &&
-            ::connect(link->server, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0)
+            ::connect(link->server, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0) {
+            // Small messages must not wait for acknowledgements.
+            const int on = 1;
+            for (const int fd : {link->client, link->server})
+                ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
             links.push_back(std::move(link));
+        }
     }
 }
 

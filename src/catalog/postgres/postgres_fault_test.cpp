@@ -150,7 +150,10 @@ TEST_F(PostgresFault, CutAtAnyMessageTheRunEndsAsIfNothingHadHappened) {
     for (const PostgresRelay::Cut cut : {PostgresRelay::Cut::Before, PostgresRelay::Cut::LoseReply,
                                          PostgresRelay::Cut::TornReply}) {
         int64_t n = 1;
-        for (bool cut_it = true; cut_it; ++n) {
+        // A torn reply differs from a lost one only in what libpq does with it: every third will
+        // do.
+        const int64_t step = cut == PostgresRelay::Cut::TornReply ? 3 : 1;
+        for (bool cut_it = true; cut_it; n += step) {
             SCOPED_TRACE("cut " + std::to_string(static_cast<int>(cut)) + " at message " +
                          std::to_string(n));
             options_.schema = new_schema();
@@ -171,7 +174,8 @@ TEST_F(PostgresFault, CutAtAnyMessageTheRunEndsAsIfNothingHadHappened) {
             ASSERT_LT(n, 1000);
             sql().run("DROP SCHEMA " + options_.schema + " CASCADE", soon()).value();
         }
-        std::printf("cut at %d messages\n", static_cast<int>(n - 2));
+        std::printf("cut up to message %d\n", static_cast<int>(n - 2 * step));
+        std::fflush(stdout);
         EXPECT_GT(n, 60);
     }
 }
