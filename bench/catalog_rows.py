@@ -110,6 +110,7 @@ def main():
     parser.add_argument("--rows", type=int, default=100_000)
     args = parser.parse_args()
     BENCH.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: exit(143))  # the server is stopped all the same
     with server() as address:
         told = subprocess.run([args.px_bin / "tool_catalog_rows", "postgresql://" + address, str(args.rows)], check=True,
                               stdout=subprocess.PIPE, text=True).stdout

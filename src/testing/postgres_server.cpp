@@ -328,13 +328,13 @@ bool PostgresRelay::from_server(Link& link) {
         send_all(link.client, said);
         return true;
     }
-    // Once the server is ready for the next statement, all of this one is done.
+    // Ready for the next statement (Z), or for the rows of a COPY (G): all that was asked is done.
     link.reply += said;
     link.told += said;
     while (link.told.size() >= 5) {
         const size_t size = 1 + length_at(link.told, 1);
         if (link.told.size() < size) return true;
-        if (link.told[0] == 'Z') {
+        if (link.told[0] == 'Z' || link.told[0] == 'G') {
             if (cut == Cut::TornReply)
                 send_all(link.client,
                          std::string_view(link.reply).substr(0, link.reply.size() / 2));
