@@ -260,8 +260,7 @@ struct ReleaseReader::State {
                            snapshot.row_count()};
             for (const lake::Add& add : snapshot.files) {
                 engine::TableFile file;
-                file.path = PX_TRY(lake.local_path(name + "/" + add.path)
-                                       .context(fmt::format("table {} version {}", name, version)));
+                file.path = name + "/" + add.path;  // its key: session() asks for the file
                 for (const std::string& column : snapshot.partition_columns) {
                     const auto value = add.partition_values.find(column);
                     file.partition_values.emplace_back(
@@ -360,8 +359,13 @@ struct ReleaseReader::State {
         const std::shared_ptr<const Tables> known = PX_TRY(tables(view));
         OpenSession open{PX_TRY(take_place(limits, deadline)), {}, {}};
         open.session = PX_TRY(engine.open_session());
-        for (const engine::TableSource& table : known->sources)
+        for (engine::TableSource table : known->sources) {
+            // Asked for anew each time: a cache may drop what nobody asked for in a while.
+            for (engine::TableFile& file : table.files)
+                file.path =
+                    PX_TRY(lake.local_path(file.path.string()).context("table " + table.name));
             PX_TRY(open.session->add_table(table));
+        }
         for (const std::string_view name : kDocumentTables) {
             if (view.release.table_versions.contains(std::string(name)) || !mentions(sql, name))
                 continue;

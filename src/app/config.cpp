@@ -73,6 +73,30 @@ std::map<std::string, std::string> read_dotenv(const std::filesystem::path& file
     return variables;
 }
 
+/// An address as it may be shown: user:***@, and *** for the passwords among its parameters.
+std::string without_password(std::string address) {
+    const size_t begin = address.find("://");
+    if (begin == std::string::npos) return address;
+    size_t path = address.find_first_of("/?", begin + 3);
+    // A password that was not encoded may hold a slash.
+    if (const size_t at = address.rfind('@'); at != std::string::npos) {
+        const size_t colon = address.find(':', begin + 3);
+        if (colon < at) {
+            address.replace(colon + 1, at - colon - 1, "***");
+            path = address.find_first_of("/?", colon + 4);
+        }
+    }
+    for (const std::string_view name : {"password=", "sslpassword=", "sig="}) {
+        for (size_t at = address.find(name, path == std::string::npos ? begin : path);
+             at != std::string::npos; at = address.find(name, at + name.size())) {
+            const size_t from = at + name.size();
+            const size_t to = std::min(address.find('&', from), address.size());
+            address.replace(from, to - from, "***");
+        }
+    }
+    return address;
+}
+
 /// Reads nodes with their place, resolves ${env:NAME}, notes where each setting came from.
 class FileReader {
   public:
@@ -137,7 +161,7 @@ class FileReader {
             value += *found;
             at = close + 1;
         }
-        note(path, secret ? "***" : value, node);
+        note(path, secret ? "***" : without_password(value), node);
         return value;
     }
 
@@ -218,16 +242,6 @@ class FileReader {
 
 constexpr std::string_view kEmbeddedScheme = "embedded:";
 
-/// user:password@ of an address as user:***@.
-std::string without_password(std::string address) {
-    const size_t begin = address.find("://");
-    if (begin == std::string::npos) return address;
-    const size_t end = address.find('@', begin);
-    const size_t colon = address.find(':', begin + 3);
-    if (end != std::string::npos && colon < end) address.replace(colon + 1, end - colon - 1, "***");
-    return address;
-}
-
 /// Text as a part of a URL.
 std::string percent_encoded(std::string_view text) {
     std::string encoded;
@@ -253,9 +267,11 @@ Result<std::string> postgres_address(const FileReader& reader) {
                     "Set POSTGRES_HOST, POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_DB in the "
                     "environment or .env, or write the whole address");
     }
-    return fmt::format("postgresql://{}{}@{}:{}/{}", user, password.empty() ? "" : ":" + password,
-                       value("POSTGRES_HOST", "localhost"), value("POSTGRES_PORT", "5432"),
-                       value("POSTGRES_DB", user.c_str()));
+    const std::string host = value("POSTGRES_HOST", "localhost");
+    const bool is_here = host == "localhost" || host == "127.0.0.1" || host == "%3A%3A1";
+    return fmt::format("postgresql://{}{}@{}:{}/{}{}", user, password.empty() ? "" : ":" + password,
+                       host, value("POSTGRES_PORT", "5432"), value("POSTGRES_DB", user.c_str()),
+                       is_here ? "" : "?sslmode=require");
 }
 
 Result<double> share(FileReader& reader, const YAML::Node& node, const std::string& path) {

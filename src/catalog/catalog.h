@@ -242,7 +242,7 @@ struct PostgresCatalogOptions {
 /// Errors: NotFound (ReadOnly, no catalog there), InvalidArgument (address; the schema holds
 /// something else; written by a newer px; ReadOnly and still to be migrated), Unauthenticated,
 /// Unavailable (no server, no such database, TLS, missing rights, a dropped table, a standby in
-/// mode ReadWrite, a server before 13).
+/// mode ReadWrite, a server before 14).
 Result<std::unique_ptr<Catalog>> open_postgres_catalog(const std::string& address, OpenMode mode,
                                                        const Clock& clock,
                                                        const PostgresCatalogOptions& options = {});

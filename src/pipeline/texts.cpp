@@ -52,6 +52,9 @@ std::optional<int64_t> number_at(const columnar::RecordBatch& batch, size_t colu
 
 }  // namespace
 
+/// As a key of PostgreSQL, whose rows of an index end at about 2,700 bytes.
+constexpr size_t kDocumentIdBytesMax = 2'000;
+
 std::string make_document_id(const SourceDefinition& source, std::string_view ds,
                              std::string_view id) {
     if (source.mode == SourceMode::Append) return fmt::format("{}@{}/{}", source.name, ds, id);
@@ -543,6 +546,15 @@ Result<std::vector<catalog::Publication::Partition>> prepare_documents(
                             catalog::DocumentRow row;
                             row.id = text_at(batch, 0, r);
                             row.document_id = make_document_id(*source, ds, row.id);
+                            if (row.document_id.size() > kDocumentIdBytesMax) {
+                                return fail(
+                                    ErrorCode::ContractViolated,
+                                    fmt::format("source {} has an id of {} bytes, and {} are the "
+                                                "most: {}…",
+                                                source->name, row.id.size(), kDocumentIdBytesMax,
+                                                row.id.substr(0, 60)),
+                                    "Give the role id to a column of short values");
+                            }
                             row.source = change.source;
                             row.ds = ds;
                             row.title = text_at(batch, 1, r);

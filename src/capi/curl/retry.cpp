@@ -135,7 +135,7 @@ Result<RetriedResponse> send_with_retries(
     while (true) {
         const HttpRequest request = PX_TRY(prepare(result.attempts + 1));
         ++result.attempts;
-        result.last = client.send(request, bound);
+        result.last = client.send(request, deadline);
         if (!is_worth_retrying(result.last)) return result;
         // A name that is unknown twice in a row is most likely misspelt.
         const int attempts_max = result.last.failure == HttpFailure::UnknownHost

@@ -15,7 +15,7 @@ using std::chrono::milliseconds;
 using Steady = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kTrustedIdle{30};  // a session unused for longer is asked first
-constexpr int kVersionMin = 130000;
+constexpr int kVersionMin = 140000;
 constexpr milliseconds kPauseMin{20}, kPauseMax{1000};
 
 milliseconds pause_before(int attempt) {
@@ -52,7 +52,7 @@ Result<std::unique_ptr<Session>> SessionPool::connect(const std::string& applica
         if (connected->server_version() < kVersionMin) {
             return fail(
                 ErrorCode::Unavailable,
-                fmt::format("PostgreSQL {} is version {}, and px needs 13 or newer (made for "
+                fmt::format("PostgreSQL {} is version {}, and px needs 14 or newer (made for "
                             "15)",
                             address_.shown, connected->parameter("server_version")),
                 "upgrade the server, or give the address of a newer one");
@@ -87,6 +87,21 @@ Result<std::unique_ptr<Session>> SessionPool::connect(const std::string& applica
         if (!set) {
             if (!session->connection().is_usable() && reached_ && Steady::now() < until) continue;
             return std::move(set).error();
+        }
+        // A pooler that hands each transaction to another backend keeps neither our settings nor
+        // our locks.
+        Result<libpq::Rows> backend =
+            session->execute("SELECT pg_catalog.pg_backend_pid()::bigint");
+        if (!backend) {
+            if (!session->connection().is_usable() && reached_ && Steady::now() < until) continue;
+            return std::move(backend).error();
+        }
+        if (backend->int64(0, 0) != session->connection().backend_pid()) {
+            return fail(
+                ErrorCode::Unavailable,
+                fmt::format("{} is a connection pooler, not the server itself", address_.shown),
+                "give the server's own port (5432 instead of 6432 on Azure): px needs "
+                "sessions of its own");
         }
         reached_ = true;
         return session;

@@ -115,9 +115,11 @@ auto SessionPool::write(F&& body) -> decltype(body(std::declval<Session&>())) {
         if (!leased && in_doubt) return outcome_unknown(leased.error());
         Lease lease = PX_TRY(std::move(leased));
         bool committing = false;
+        bool looked = false;
         R result = [&]() -> R {
             PX_TRY(begin(*lease));
             R made = body(*lease);
+            looked = true;
             committing = made.has_value();
             if (made) PX_TRY(lease->run("COMMIT"));
             return made;
@@ -125,7 +127,7 @@ auto SessionPool::write(F&& body) -> decltype(body(std::declval<Session&>())) {
         bool again = false;
         if (!result) {
             const bool lost = !lease->connection().is_usable();
-            in_doubt = lost && (in_doubt || committing);
+            in_doubt = lost ? in_doubt || committing : in_doubt && !looked;
             again = is_passing(*lease, result.error()) && attempt < options_.transaction_attempts;
             if (!lost) (void)lease->run("ROLLBACK");
         }

@@ -65,7 +65,7 @@
             "dec %[words]\n\t"                                                                  \
             "jnz 2b\n\t"                                                                        \
             PX_EACH_##rows(PX_STORE_3)                                                          \
-            : [a] "+r"(a), [b] "+r"(b), [ahead] "+r"(ahead), [words] "+r"(words)                \
+            : [a] "+&r"(a), [b] "+&r"(b), [ahead] "+&r"(ahead), [words] "+&r"(words)                \
             : [lda] "r"(step), [lda3] "r"(3 * step), [lda5] "r"(5 * step),                      \
               [lda7] "r"(7 * step), [sums] "r"(sums), [stride] "r"(stride), [again] "r"(again)  \
             : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",   \
@@ -78,7 +78,7 @@
 /// words ≥ 1.
 #define PX_SUM_TILE(product)                                                                    \
     static void sum_tile(size_t rows, size_t words, const float* a, size_t lda, const float* b, \
-                         float* sums, Begin begin, const char* ahead, size_t stride) {          \
+                         float* sums, Begin begin, uintptr_t ahead, size_t stride) {            \
         const size_t step = lda * sizeof(float);                                                \
         const size_t again = begin == Begin::Sum;                                               \
         switch (rows) {                                                                         \

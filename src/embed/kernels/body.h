@@ -212,12 +212,13 @@ struct WidenedWords {
 // Sums of rows against a block of a panel; fetches `stride` bytes from `ahead` on at each step.
 template <class Dot>
 inline void sum_tile(size_t rows, size_t words, const float* a, size_t lda, const float* b,
-                     float* sums, Begin begin, const char* ahead, size_t stride) {
+                     float* sums, Begin begin, uintptr_t ahead, size_t stride) {
     if constexpr (requires { Dot::sum_tile(rows, words, a, lda, b, sums, begin, ahead, stride); }) {
         Dot::sum_tile(rows, words, a, lda, b, sums, begin, ahead, stride);
     } else {
         constexpr size_t kLine = 64;
-        for (size_t i = 0; i < words * stride; i += kLine) __builtin_prefetch(ahead + i, 0, 3);
+        for (size_t i = 0; i < words * stride; i += kLine)
+            __builtin_prefetch(reinterpret_cast<const void*>(ahead + i), 0, 3);
         tile_of<Dot, kPanelVecs>(rows)(words, a, lda, b, kPanel, sums, kPanel, begin);
     }
 }
@@ -239,8 +240,8 @@ void product_of(const ProductArgs& g) {
             for (size_t k0 = 0; k0 < g.words; k0 += kBlockWords) {
                 const size_t steps = smaller(kBlockWords, g.words - k0);
                 const float* b = Weights::block(g, first, k0, steps, widened);
-                const char* ahead = static_cast<const char*>(g.w) +
-                                    (first * g.words + (k0 + steps) * kPanel) * Weights::kBytes;
+                uintptr_t ahead = reinterpret_cast<uintptr_t>(g.w) +
+                                  (first * g.words + (k0 + steps) * kPanel) * Weights::kBytes;
                 const size_t stride =
                     smaller(kLine, (kPanel * Weights::kBytes + tiles - 1) / tiles);
                 for (size_t row = 0; row < rows; row += height) {
@@ -250,8 +251,12 @@ void product_of(const ProductArgs& g) {
                                   tile_sums, k0 == 0 ? Begin::Zero : Begin::Sum, ahead, stride);
                     ahead += steps * stride;
                     if (k0 + steps != g.words) continue;
-                    const Scales scales = {g.a_scale + row0 + row, g.w_scale + first,
-                                           g.w_offset + first, g.bias + first};
+                    Scales scales = {nullptr, nullptr, nullptr, g.bias + first};
+                    if (is_scaled(g.coding)) {
+                        scales.row = g.a_scale + row0 + row;
+                        scales.column = g.w_scale + first;
+                    }
+                    if (g.coding == Coding::Int8) scales.offset = g.w_offset + first;
                     float* const c = g.c + (row0 + row) * g.n + first;
                     switch (g.after) {
                         case After::Store:

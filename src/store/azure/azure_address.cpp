@@ -11,6 +11,10 @@
 namespace px::store {
 namespace {
 
+/// Hosts of storage accounts in Azure's clouds.
+constexpr std::array<std::string_view, 4> kServiceSuffixes = {
+    ".core.windows.net", ".core.chinacloudapi.cn", ".core.usgovcloudapi.net", ".storage.azure.net"};
+
 constexpr std::string_view kForms =
     "Write abfss://CONTAINER@ACCOUNT.dfs.core.windows.net/PATH or az://CONTAINER/PATH";
 constexpr std::array<std::string_view, 6> kSchemes = {"abfss", "abfs",  "az",
@@ -168,6 +172,17 @@ Result<AzureAddress> parse_azure_address(std::string_view url,
                     fmt::format("'{}' would send the {} over an open connection", url,
                                 credentials.describe()),
                     "Use https");
+    }
+    // Tokens and SAS are for Azure: no address of a pipeline file may lead them elsewhere.
+    const std::string host = lower(capi::curl::url_host(address.endpoint));
+    const bool is_known = std::ranges::any_of(
+        kServiceSuffixes, [&](std::string_view suffix) { return host.ends_with(suffix); });
+    if (secret_travels && !is_known && !capi::curl::is_loopback_host(host) &&
+        address.endpoint != credentials.blob_endpoint) {
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("'{}' would send the {} to {}, which is not Azure's", url,
+                                credentials.describe(), host),
+                    "If that is meant, name the service in AZURE_STORAGE_ENDPOINT");
     }
     return address;
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "capi/curl/digest.h"
+#include "capi/curl/http_client.h"
 
 namespace px::store {
 namespace {
@@ -91,6 +92,14 @@ Result<AzureCredentials> resolve_azure_credentials(const VariableLookup& lookup)
     if (credentials.sas_token.starts_with('?')) credentials.sas_token.erase(0, 1);
     for (std::string* url : {&credentials.blob_endpoint, &credentials.authority_host}) {
         while (url->ends_with('/')) url->pop_back();
+    }
+    if (credentials.authority_host.find("://") == std::string::npos)
+        credentials.authority_host.insert(0, "https://");
+    if (!credentials.authority_host.starts_with("https://") &&
+        !capi::curl::is_loopback_host(capi::curl::url_host(credentials.authority_host))) {
+        return fail(ErrorCode::InvalidArgument,
+                    "AZURE_AUTHORITY_HOST would take the client secret over an open connection",
+                    "Begin it with https://");
     }
     if (credentials.account_key.empty() && credentials.sas_token.empty() &&
         credentials.client_secret.empty() && credentials.account_name == kEmulatorAccount)

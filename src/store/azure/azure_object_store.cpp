@@ -238,6 +238,7 @@ Result<void> AzureObjectStore::put(std::string_view key, std::string_view bytes)
     PX_TRY(upload(client_.address().blob_name(key),
                   Source{bytes, -1, static_cast<int64_t>(bytes.size())}, WriteCondition::always(),
                   nullptr));
+    forget(key);  // what another thread has seen of it meanwhile
     return {};
 }
 

@@ -407,9 +407,10 @@ bool BlobClient::blocks_are_gone(const Error& error) {
 }
 
 Result<void> BlobClient::remove(std::string_view name) {
-    const Call call{.method = "DELETE",
-                    .what = fmt::format("remove blob '{}'", name),
-                    .name = std::string(name)};
+    Call call{.method = "DELETE",
+              .what = fmt::format("remove blob '{}'", name),
+              .name = std::string(name)};
+    call.headers.emplace_back("x-ms-delete-snapshots", "include");  // a backup may have made some
     const RetriedResponse reply = PX_TRY(send(call));
     if (reply.last.ok()) return {};
     if (!reply.last.failure) {

@@ -153,7 +153,7 @@ FileCache::FileCache(FileCacheOptions options) : options_(std::move(options)) {
 FileCache::Names FileCache::names_of(const CachedFile& file) const {
     Names names;
     names.id = sha256_hex(file.identity).substr(0, kIdDigits);
-    names.copy = options_.folder / (names.id + file.extension);
+    names.copy = options_.folder / (names.id + (file.extension == kSum ? "" : file.extension));
     names.sum = options_.folder / (names.id + std::string(kSum));
     return names;
 }
@@ -373,7 +373,10 @@ bool FileCache::adopt(const CachedFile& file, const std::filesystem::path& path)
             return false;
     }
     ::fchmod(in.get(), 0600);
-    ::futimens(in.get(), nullptr);
+    // What was only written is the first to go: nobody holds its path.
+    const timespec long_ago{now_seconds() - options_.keep_for.count() - 1, 0};
+    const timespec times[2] = {long_ago, long_ago};
+    ::futimens(in.get(), times);
     if (::fsync(in.get()) == 0 && finish(file, names, temporary, file.sha256_hex)) return true;
     return ::rename(temporary.c_str(), path.c_str()) != 0;
 }
