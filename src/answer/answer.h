@@ -66,8 +66,8 @@ struct Answer {
 };
 
 struct AnswerOptions {
-    size_t candidates = 100;    ///< taken from each of the dense and lexical search
-    double dense_weight = 0.5;  ///< of the min-max normalised scores
+    size_t candidates = 100;    ///< documents (hybrid) or passages taken from each search
+    double dense_weight = 0.5;  ///< of meaning against words
     size_t passages = 8;        ///< the answer is made from
     size_t sentences = 5;       ///< of the answer at most
     double min_support = 0.35;  ///< cosine of question and best sentence below which the answer is

@@ -4,6 +4,7 @@
 
 #include "answer/answer.h"
 #include "answer/citation.h"
+#include "answer/fusion.h"
 #include "answer/retrieval.h"
 #include "index/analysis.h"
 
@@ -18,11 +19,6 @@ constexpr double kSharedTermsMax = 0.9;  // of the terms of two passages of one 
 bool is_blank(std::string_view text) {
     return text.find_first_not_of(" \t\r\n\f\v") == std::string_view::npos;
 }
-
-struct Fused {
-    uint64_t point = 0;
-    double score = 0, dense = 0, lexical = 0;
-};
 
 /// Raw scores to [0, 1]: the best is 1, the worst 0; all equal: all 1.
 class MinMax {
@@ -40,44 +36,39 @@ class MinMax {
     double high_ = 0, low_ = 0;
 };
 
-/// Both searches of a request, fused, best first; ties in the order of the chunk ids.
-Result<std::vector<Fused>> fuse(const ReleaseView& view, const Question& question,
-                                const SearchRequest& request, size_t candidates,
-                                double dense_weight, const Deadline& deadline) {
-    std::vector<index::ScoredPoint> dense;
-    std::vector<index::ScoredPoint> lexical;
-    if (request.mode != SearchRequest::Mode::Lexical) {
-        dense = PX_TRY(
-            view.points->search_dense(question.vector, candidates, request.filter, deadline));
-    }
-    if (request.mode != SearchRequest::Mode::Dense) {
-        lexical = PX_TRY(
-            view.points->search_lexical(question.text, candidates, request.filter, deadline));
-    }
-    double weight = std::clamp(dense_weight, 0.0, 1.0);
-    if (request.mode == SearchRequest::Mode::Dense || lexical.empty()) weight = 1;
-    if (request.mode == SearchRequest::Mode::Lexical) weight = 0;
+FusionOptions fusion_options(const AnswerOptions& options, size_t top_k) {
+    return {std::max(options.candidates, top_k), options.dense_weight};
+}
 
-    std::vector<Fused> fused;
-    fused.reserve(dense.size() + lexical.size());
-    std::unordered_map<uint64_t, size_t> places;
-    places.reserve(dense.size() + lexical.size());
-    const MinMax of_dense(dense);
-    for (const index::ScoredPoint& hit : dense) {
-        places.emplace(hit.point, fused.size());
-        fused.push_back({hit.point, weight * of_dense(hit.score), hit.score, 0});
+/// The passages of a request, best first.
+Result<std::vector<FusedPassage>> rank_passages(const ReleaseView& view, const Question& question,
+                                                const SearchRequest& request, size_t candidates,
+                                                const FusionOptions& options,
+                                                const Deadline& deadline) {
+    std::vector<FusedPassage> ranked;
+    if (request.mode == SearchRequest::Mode::Hybrid) {
+        auto documents = PX_TRY(rank_documents(*view.points, question.text, question.vector,
+                                               request.filter, options, deadline));
+        for (const FusedDocument& document : documents) {
+            ranked.insert(ranked.end(), document.passages.begin(), document.passages.end());
+        }
+    } else if (request.mode == SearchRequest::Mode::Dense) {
+        const auto found = PX_TRY(
+            view.points->search_dense(question.vector, candidates, request.filter, deadline));
+        const MinMax normal(found);
+        for (const index::ScoredPoint& hit : found)
+            ranked.push_back({hit.point, normal(hit.score), hit.score, 0});
+    } else {
+        const auto found = PX_TRY(
+            view.points->search_lexical(question.text, candidates, request.filter, deadline));
+        const MinMax normal(found);
+        for (const index::ScoredPoint& hit : found)
+            ranked.push_back({hit.point, normal(hit.score), 0, hit.score});
     }
-    const MinMax of_lexical(lexical);
-    for (const index::ScoredPoint& hit : lexical) {
-        const auto [place, is_new] = places.emplace(hit.point, fused.size());
-        if (is_new) fused.push_back({hit.point, 0, 0, 0});
-        Fused& entry = fused[place->second];
-        entry.lexical = hit.score;
-        entry.score += (1 - weight) * of_lexical(hit.score);
-    }
-    std::stable_sort(fused.begin(), fused.end(),
-                     [](const Fused& a, const Fused& b) { return a.score > b.score; });
-    return fused;
+    std::stable_sort(
+        ranked.begin(), ranked.end(),
+        [](const FusedPassage& a, const FusedPassage& b) { return a.score > b.score; });
+    return ranked;
 }
 
 /// Terms of a passage, sorted and distinct, made when first needed.
@@ -149,8 +140,8 @@ Result<std::vector<Passage>> search_passages(const ReleaseView& view, const Ques
     std::vector<Passage> passages;
     if (top_k == 0) return passages;
     const size_t candidates = std::max(options.candidates, top_k);
-    const std::vector<Fused> fused =
-        PX_TRY(fuse(view, question, request, candidates, options.dense_weight, deadline));
+    const std::vector<FusedPassage> fused = PX_TRY(rank_passages(
+        view, question, request, candidates, fusion_options(options, top_k), deadline));
     // Equal scores come in the order of chunk ids; points are read no further than needed.
     Likeness likeness;
     for (size_t begin = 0; begin < fused.size() && passages.size() < top_k;) {
@@ -195,15 +186,24 @@ Result<std::vector<std::pair<std::string, double>>> search_documents(const Relea
         PX_TRY(read_question(view, encoder, request.question, encode, deadline));
     std::vector<std::pair<std::string, double>> documents;
     if (request.top_k == 0) return documents;
+    const FusionOptions fusion = fusion_options(options, request.top_k);
+    if (request.mode == SearchRequest::Mode::Hybrid) {
+        const auto ranked = PX_TRY(rank_documents(*view.points, question.text, question.vector,
+                                                  request.filter, fusion, deadline));
+        for (const FusedDocument& document : ranked) {
+            if (documents.size() == request.top_k) break;
+            documents.emplace_back(raw_document_id(document.id), document.score);
+        }
+        return documents;
+    }
     // A document has many chunks: look at enough of them to see top_k documents.
     constexpr size_t kChunksPerDocument = 20;
     const size_t candidates = std::max(options.candidates, request.top_k * kChunksPerDocument);
-    const std::vector<Fused> fused =
-        PX_TRY(fuse(view, question, request, candidates, options.dense_weight, deadline));
     std::unordered_map<std::string, double> best;
-    for (const Fused& hit : fused) {
-        const index::Point point = view.points->point(hit.point);
-        const auto [entry, is_new] = best.emplace(point.document_id, hit.score);
+    const std::vector<FusedPassage> ranked =
+        PX_TRY(rank_passages(view, question, request, candidates, fusion, deadline));
+    for (const FusedPassage& hit : ranked) {
+        const auto [entry, is_new] = best.emplace(view.points->document_id(hit.point), hit.score);
         if (!is_new) entry->second = std::max(entry->second, hit.score);
     }
     documents.assign(best.begin(), best.end());

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "answer/answer.h"
@@ -131,6 +132,34 @@ TEST(SearchDocuments, GivesEachDocumentOnceWithoutItsSource) {
                                Deadline::never())
                   ->size(),
               1U);
+}
+
+TEST(SearchDocuments, FindsAnAuthorNamedInTheQuestion) {
+    TestRelease release(company());
+    const auto found = *search_documents(release.view(), release.encoder(),
+                                         asking("What did Bo Lind write?"), {}, Deadline::never());
+    ASSERT_FALSE(found.empty());
+    EXPECT_EQ(found.front().first, "2024-q4");
+}
+
+TEST(SearchDocuments, AreInTheOrderOfTheirBestPassages) {
+    TestRelease release(company());
+    const SearchRequest request = asking("the financial outlook for revenue", 100);
+    const auto documents =
+        *search_documents(release.view(), release.encoder(), request, {}, Deadline::never());
+    std::vector<std::string> seen;
+    for (const Passage& passage :
+         *search(release.view(), release.encoder(), request, {}, Deadline::never())) {
+        const std::string id =
+            passage.point.document_id.substr(passage.point.document_id.find('/') + 1);
+        if (std::find(seen.begin(), seen.end(), id) == seen.end()) {
+            ASSERT_LT(seen.size(), documents.size());
+            EXPECT_EQ(documents[seen.size()].first, id);
+            EXPECT_DOUBLE_EQ(documents[seen.size()].second, passage.score);
+            seen.push_back(id);
+        }
+    }
+    EXPECT_EQ(seen.size(), documents.size());
 }
 
 TEST(SearchDocuments, TellsDocumentsApartByTheirWholeId) {

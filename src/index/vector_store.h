@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,6 +48,11 @@ struct ScoredPoint {
     float score = 0;
 };
 
+struct ScoredDocument {
+    std::string document_id;
+    float score = 0;
+};
+
 /// Name of an immutable manifest, by content: 64 hex digits. The empty collection has a manifest
 /// too.
 struct ManifestId {
@@ -65,14 +71,25 @@ class CollectionView {
     virtual Result<std::vector<ScoredPoint>> search_dense(const std::vector<float>& query,
                                                           size_t top_k, const Filter& filter,
                                                           const Deadline& deadline) const = 0;
-    /// BM25 (k1 = 1.2, b = 0.75) over analysed title + text. Best first; points without any term
-    /// are left out.
+    /// BM25 (k1 = 1.2, b = 0.75) over analysed title + author + text. Best first; points without
+    /// any term are left out.
     virtual Result<std::vector<ScoredPoint>> search_lexical(std::string_view query, size_t top_k,
                                                             const Filter& filter,
                                                             const Deadline& deadline) const = 0;
+    /// BM25 (same constants) over whole documents: a term stands in a document as often as in all
+    /// its points together. Plus 0.2 × BM25 of the query's neighbouring terms where they stand side
+    /// by side. Best first, ties by document id; a filter admits a document by any of its points.
+    virtual Result<std::vector<ScoredDocument>> search_documents(
+        std::string_view query, size_t top_k, const Filter& filter,
+        const Deadline& deadline) const = 0;
+    /// Calls visit(i, vector of handles[i]) in order: width() floats that live until it returns.
+    virtual void visit_vectors(const std::vector<uint64_t>& handles,
+                               const std::function<void(size_t, const float*)>& visit) const = 0;
     /// The point's payload and text, without its vector. Cost: one copy.
     virtual Point point(uint64_t handle) const = 0;
     virtual std::optional<uint64_t> find(const chunk::ChunkId& id) const = 0;
+    /// The point's document alone: cheaper than point().
+    virtual std::string document_id(uint64_t handle) const = 0;
     /// Handles of a document's points, by span.start.
     virtual std::vector<uint64_t> points_of(std::string_view document_id) const = 0;
 };

@@ -6,6 +6,9 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
+#include <unordered_map>
+#include <utility>
 
 #include "base/utf8.h"
 #include "index/analysis.h"
@@ -18,6 +21,7 @@ constexpr size_t kBlockRows = 512;  // rows between looks at the deadline, and c
 constexpr size_t kPostingsPerCheck = 65536;  // postings between looks at the deadline
 constexpr double kK1 = 1.2;
 constexpr double kB = 0.75;
+constexpr double kPhraseWeight = 0.2;  // of two neighbouring terms beside the terms themselves
 
 uint64_t make_handle(size_t segment, size_t ordinal) {
     return (static_cast<uint64_t>(segment) << 32) | ordinal;
@@ -149,6 +153,24 @@ struct Candidate {
     float upper;  ///< its score is at most this
 };
 
+Error corrupt(const Segment& segment) {
+    return fail(ErrorCode::Corrupt,
+                fmt::format("index segment {}.pxseg is damaged: its postings can't be read",
+                            segment.name()),
+                "Rebuild the index from the lake, or restore the file from a backup.");
+}
+
+/// Terms of a query in order.
+std::vector<std::string> terms_of(std::string_view query) {
+    Analyzer analyzer;
+    return analyzer.terms(utf8_is_valid(query) ? std::string(query) : utf8_sanitize(query));
+}
+
+/// Bigrams of scripts without spaces overlap: their neighbours say nothing new.
+bool makes_phrases(std::string_view term) {
+    return static_cast<unsigned char>(term.front()) < 0xE0;
+}
+
 /// The k largest lower bounds seen: their smallest is a floor under the k-th best score.
 class Floor {
   public:
@@ -184,6 +206,32 @@ EmbeddedView::EmbeddedView(ManifestId manifest, size_t width, std::vector<LiveSe
         point_count_ += live.living;
         total_length_ += live.living_length;
     }
+    number_documents();
+}
+
+void EmbeddedView::number_documents() {
+    std::unordered_map<std::string_view, uint32_t> numbers;
+    std::vector<bool> lives;
+    for (const LiveSegment& live : segments_) {
+        const Segment& segment = *live.segment;
+        const StringTable& names = segment.document().names;
+        std::vector<uint32_t>& of_segment = document_of_.emplace_back(names.size());
+        for (size_t code = 0; code < names.size(); ++code) {
+            const auto next = static_cast<uint32_t>(document_names_.size());
+            of_segment[code] =
+                segments_.size() == 1 ? next : numbers.emplace(names[code], next).first->second;
+            if (of_segment[code] == next) document_names_.push_back(names[code]);
+        }
+        document_lengths_.resize(document_names_.size(), 0);
+        lives.resize(document_names_.size(), false);
+        for (size_t ordinal = 0; ordinal < segment.point_count(); ++ordinal) {
+            if (live.is_deleted(ordinal)) continue;
+            const uint32_t number = of_segment[segment.document().codes[ordinal]];
+            document_lengths_[number] += segment.length(ordinal);
+            lives[number] = true;
+        }
+    }
+    document_count_ = static_cast<uint64_t>(std::count(lives.begin(), lives.end(), true));
 }
 
 const RawId& EmbeddedView::id_of(uint64_t handle) const {
@@ -301,9 +349,7 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_lexical(std::string_view q
                                                               const Deadline& deadline) const {
     PX_TRY(deadline.check());
     if (segments_.empty() || top_k == 0) return std::vector<ScoredPoint>();
-    Analyzer analyzer;
-    std::vector<std::string> words =
-        analyzer.terms(utf8_is_valid(query) ? std::string(query) : utf8_sanitize(query));
+    std::vector<std::string> words = terms_of(query);
     std::sort(words.begin(), words.end());
     struct Term {
         std::string text;
@@ -318,12 +364,6 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_lexical(std::string_view q
             terms.push_back({std::move(word), 1, 0});
         }
     }
-    const auto corrupt = [](const Segment& segment) {
-        return fail(ErrorCode::Corrupt,
-                    fmt::format("index segment {}.pxseg is damaged: its postings can't be read",
-                                segment.name()),
-                    "Rebuild the index from the lake, or restore the file from a backup.");
-    };
     // Living points that have each term, over the whole collection.
     for (const LiveSegment& live : segments_) {
         PX_TRY(live.segment->verify_rest());
@@ -401,6 +441,140 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_lexical(std::string_view q
     return best(std::move(found), k);
 }
 
+Result<std::vector<ScoredDocument>> EmbeddedView::search_documents(std::string_view query,
+                                                                   size_t top_k,
+                                                                   const Filter& filter,
+                                                                   const Deadline& deadline) const {
+    PX_TRY(deadline.check());
+    std::vector<ScoredDocument> found;
+    if (document_count_ == 0 || top_k == 0) return found;
+    const std::vector<std::string> terms = terms_of(query);
+    std::map<std::string_view, double> words;
+    std::map<std::pair<std::string_view, std::string_view>, double> pairs;
+    for (size_t i = 0; i < terms.size(); ++i) {
+        words[terms[i]] += 1;
+        if (i > 0 && makes_phrases(terms[i - 1]) && makes_phrases(terms[i]))
+            pairs[{terms[i - 1], terms[i]}] += 1;
+    }
+
+    // Which documents a filter admits; empty: all.
+    std::vector<bool> admitted;
+    const FoldedFilter folded(filter);
+    if (folded.restricts) admitted.resize(document_names_.size(), false);
+    for (size_t s = 0; s < segments_.size(); ++s) {
+        PX_TRY(segments_[s].segment->verify_rest());
+        if (!folded.restricts) continue;
+        const auto allowed = allowed_points(segments_[s], folded);
+        if (!allowed) continue;
+        const auto& codes = segments_[s].segment->document().codes;
+        for (size_t ordinal = 0; ordinal < codes.size(); ++ordinal) {
+            if (allowed->test(ordinal)) admitted[document_of_[s][codes[ordinal]]] = true;
+        }
+    }
+
+    const auto total = static_cast<double>(document_count_);
+    const double mean_length = std::max(1.0, static_cast<double>(total_length_) / total);
+    std::vector<double> scores(document_names_.size(), 0);
+    std::vector<uint32_t> frequencies(document_names_.size(), 0);
+    std::vector<uint32_t> touched;
+    const auto count = [&](size_t s, uint32_t ordinal, uint32_t frequency) {
+        if (segments_[s].is_deleted(ordinal)) return;
+        const uint32_t number = document_of_[s][segments_[s].segment->document().codes[ordinal]];
+        if (frequencies[number] == 0) touched.push_back(number);
+        frequencies[number] += frequency;
+    };
+    const auto add_counted = [&](double weight) {
+        const auto df = static_cast<double>(touched.size());
+        weight *= (kK1 + 1) * std::log(1 + (total - df + 0.5) / (df + 0.5));
+        for (const uint32_t number : touched) {
+            const double tf = std::exchange(frequencies[number], 0U);
+            scores[number] +=
+                weight * tf / (tf + kK1 * (1 - kB + kB * document_lengths_[number] / mean_length));
+        }
+        touched.clear();
+    };
+    for (const auto& [word, times] : words) {
+        PX_TRY(deadline.check());
+        for (size_t s = 0; s < segments_.size(); ++s) {
+            const Segment& segment = *segments_[s].segment;
+            const auto postings = segment.postings(word);
+            if (!postings) continue;
+            PostingsReader reader(postings->bytes, segment.point_count());
+            uint32_t ordinal = 0;
+            uint32_t frequency = 0;
+            while (reader.next(ordinal, frequency)) count(s, ordinal, frequency);
+            if (reader.corrupt()) return corrupt(segment);
+        }
+        add_counted(times);
+    }
+    std::vector<uint32_t> first_places;
+    std::vector<uint32_t> second_places;
+    for (const auto& [pair, times] : pairs) {
+        PX_TRY(deadline.check());
+        for (size_t s = 0; s < segments_.size(); ++s) {
+            const Segment& segment = *segments_[s].segment;
+            const auto first = segment.postings(pair.first);
+            const auto second = segment.postings(pair.second);
+            if (!first || !second) continue;
+            PostingsReader a(first->bytes, segment.point_count());
+            PostingsReader b(second->bytes, segment.point_count());
+            uint32_t at_a = 0;
+            uint32_t at_b = 0;
+            uint32_t frequency = 0;
+            bool more = a.next(at_a, frequency) && b.next(at_b, frequency);
+            while (more) {
+                if (at_a < at_b) {
+                    more = a.next(at_a, frequency);
+                } else if (at_b < at_a) {
+                    more = b.next(at_b, frequency);
+                } else {
+                    a.positions(first_places);
+                    b.positions(second_places);
+                    uint32_t together = 0;
+                    for (size_t i = 0, j = 0;
+                         i < first_places.size() && j < second_places.size();) {
+                        const uint32_t wanted = first_places[i] + 1;
+                        if (second_places[j] == wanted) ++together;
+                        if (second_places[j] <= wanted) {
+                            ++j;
+                        } else {
+                            ++i;
+                        }
+                    }
+                    if (together > 0) count(s, at_a, together);
+                    more = a.next(at_a, frequency) && b.next(at_b, frequency);
+                }
+            }
+            if (a.corrupt() || b.corrupt()) return corrupt(segment);
+        }
+        add_counted(times * kPhraseWeight);
+    }
+
+    std::vector<uint32_t> ranked;
+    for (uint32_t number = 0; number < scores.size(); ++number) {
+        if (scores[number] > 0 && (admitted.empty() || admitted[number])) ranked.push_back(number);
+    }
+    const auto better = [&](uint32_t a, uint32_t b) {
+        return scores[a] != scores[b] ? scores[a] > scores[b]
+                                      : document_names_[a] < document_names_[b];
+    };
+    const size_t k = std::min(top_k, ranked.size());
+    std::partial_sort(ranked.begin(), ranked.begin() + static_cast<std::ptrdiff_t>(k), ranked.end(),
+                      better);
+    for (size_t i = 0; i < k; ++i) {
+        found.push_back(
+            {std::string(document_names_[ranked[i]]), static_cast<float>(scores[ranked[i]])});
+    }
+    return found;
+}
+
+void EmbeddedView::visit_vectors(const std::vector<uint64_t>& handles,
+                                 const std::function<void(size_t, const float*)>& visit) const {
+    for (size_t i = 0; i < handles.size(); ++i) {
+        visit(i, segments_[segment_of(handles[i])].segment->vector(ordinal_of(handles[i])));
+    }
+}
+
 Point EmbeddedView::point(uint64_t handle) const {
     Point point;
     if (segment_of(handle) >= segments_.size()) return point;
@@ -418,6 +592,10 @@ Point EmbeddedView::point(uint64_t handle) const {
     point.text = segment.text(ordinal);
     point.span = segment.span(ordinal);
     return point;
+}
+
+std::string EmbeddedView::document_id(uint64_t handle) const {
+    return std::string(segments_[segment_of(handle)].segment->document().at(ordinal_of(handle)));
 }
 
 std::optional<uint64_t> EmbeddedView::find(const chunk::ChunkId& id) const {
@@ -440,6 +618,7 @@ std::vector<uint64_t> EmbeddedView::points_of(std::string_view document_id) cons
             if (!segments_[s].is_deleted(ordinal)) handles.push_back(make_handle(s, ordinal));
         }
     }
+    if (segments_.size() == 1) return handles;  // its points are in order
     std::sort(handles.begin(), handles.end(), [this](uint64_t a, uint64_t b) {
         const int64_t start_a = segments_[segment_of(a)].segment->span(ordinal_of(a)).start;
         const int64_t start_b = segments_[segment_of(b)].segment->span(ordinal_of(b)).start;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "index/embedded/bitmap.h"
@@ -36,13 +37,21 @@ class EmbeddedView final : public CollectionView {
     Result<std::vector<ScoredPoint>> search_lexical(std::string_view query, size_t top_k,
                                                     const Filter& filter,
                                                     const Deadline& deadline) const override;
+    Result<std::vector<ScoredDocument>> search_documents(std::string_view query, size_t top_k,
+                                                         const Filter& filter,
+                                                         const Deadline& deadline) const override;
+    void visit_vectors(const std::vector<uint64_t>& handles,
+                       const std::function<void(size_t, const float*)>& visit) const override;
     Point point(uint64_t handle) const override;
     std::optional<uint64_t> find(const chunk::ChunkId& id) const override;
+    std::string document_id(uint64_t handle) const override;
     std::vector<uint64_t> points_of(std::string_view document_id) const override;
 
     const std::vector<LiveSegment>& segments() const { return segments_; }
 
   private:
+    /// The documents of all segments: one that grew has points in several.
+    void number_documents();
     const RawId& id_of(uint64_t handle) const;
     std::vector<ScoredPoint> best(std::vector<ScoredPoint> found, size_t top_k) const;
 
@@ -52,6 +61,10 @@ class EmbeddedView final : public CollectionView {
     const kernels::Kernels& kernels_;
     uint64_t point_count_ = 0;
     uint64_t total_length_ = 0;
+    std::vector<std::vector<uint32_t>> document_of_;  ///< [segment][document code] → number
+    std::vector<std::string_view> document_names_;    ///< by number, in the segments
+    std::vector<uint32_t> document_lengths_;          ///< terms of its living points
+    uint64_t document_count_ = 0;                     ///< with a living point
 };
 
 }  // namespace px::index

@@ -78,7 +78,7 @@ class Model {
         Analyzer analyzer;
         if (words_.empty()) {
             for (const auto& [id, point] : points_) {
-                for (const std::string& part : {point.title, point.text}) {
+                for (const std::string& part : {point.title, point.author, point.text}) {
                     for (const std::string& term : analyzer.terms(part)) {
                         if (words_[id][term]++ == 0) ++df_[term];
                         ++lengths_[id];
@@ -274,6 +274,7 @@ TEST_F(EmbeddedStoreTest, TiesAreOrderedByChunkIdAcrossSegments) {
         point.vector = points[0].vector;
         point.text = "same words here";
         point.title = "";
+        point.author = "";
     }
     std::optional<ManifestId> id;
     for (int i = 0; i < 3; ++i) {
@@ -287,6 +288,44 @@ TEST_F(EmbeddedStoreTest, TiesAreOrderedByChunkIdAcrossSegments) {
         ASSERT_THAT(order, SizeIs(60));
         EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
     }
+}
+
+TEST_F(EmbeddedStoreTest, RanksADocumentByTheWordsOfAllItsPointsAlsoAcrossSegments) {
+    auto store = make();
+    PointMaker maker(7);
+    auto points = maker.points(0, 5);
+    const std::vector<std::pair<std::string, std::string>> contents{
+        {"s/split", "the pump leaks"},
+        {"s/split", "the valve rusts"},
+        {"s/apart", "a valve beside another pump"},
+        {"s/together", "our pump valve broke down"},
+        {"s/other", "nothing of the kind"}};
+    for (size_t i = 0; i < points.size(); ++i) {
+        points[i].document_id = contents[i].first;
+        points[i].text = contents[i].second;
+        points[i].title = points[i].author = "";
+    }
+    const ManifestId first =
+        *store->apply(std::nullopt, {}, {points.begin(), points.begin() + 1}, Deadline::never());
+    const ManifestId both =
+        *store->apply(first, {}, {points.begin() + 1, points.end()}, Deadline::never());
+    const auto documents = [&](const ManifestId& manifest, const Filter& filter) {
+        std::vector<std::string> names;
+        const auto view = *store->open(manifest);
+        for (const ScoredDocument& found :
+             *view->search_documents("pump valve", 10, filter, Deadline::never()))
+            names.push_back(found.document_id);
+        return names;
+    };
+    const std::vector<std::string> all = documents(both, {});
+    ASSERT_THAT(all, SizeIs(3)) << "a document without any of the words is left out";
+    EXPECT_EQ(all.front(), "s/together") << "the words stand side by side in it alone";
+    Filter filter;
+    filter.document_id = "s/split";
+    EXPECT_EQ(documents(both, filter), std::vector<std::string>{"s/split"});
+    const ManifestId without =
+        *store->apply(both, {points[0].id, points[1].id}, {}, Deadline::never());
+    EXPECT_EQ(documents(without, {}).size(), 2U) << "what is deleted is not counted";
 }
 
 TEST_F(EmbeddedStoreTest, StaysEqualToTheModelThroughRandomChanges) {

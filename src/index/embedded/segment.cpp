@@ -157,8 +157,15 @@ Result<StringTable> StringTable::parse(std::span<const uint8_t> section, Order o
 }
 
 bool PostingsReader::next(uint32_t& ordinal, uint32_t& frequency) {
-    if (at_ == end_ || corrupt_) return false;
+    if (corrupt_) return false;
     uint32_t delta = 0;
+    for (; unread_ > 0; --unread_) {
+        if (!read_varint(at_, end_, delta)) {
+            corrupt_ = true;
+            return false;
+        }
+    }
+    if (at_ == end_) return false;
     if (!read_varint(at_, end_, delta) || !read_varint(at_, end_, frequency) || delta == 0 ||
         frequency == 0 || next_ + delta > point_count_) {
         corrupt_ = true;
@@ -166,7 +173,24 @@ bool PostingsReader::next(uint32_t& ordinal, uint32_t& frequency) {
     }
     next_ += delta;
     ordinal = static_cast<uint32_t>(next_ - 1);
+    unread_ = frequency;
     return true;
+}
+
+void PostingsReader::positions(std::vector<uint32_t>& places) {
+    places.clear();
+    uint64_t place = 0;
+    for (; unread_ > 0; --unread_) {
+        uint32_t delta = 0;
+        if (!read_varint(at_, end_, delta) || (delta == 0 && !places.empty()) ||
+            place + delta >= UINT32_MAX) {
+            corrupt_ = true;
+            unread_ = 0;
+            return places.clear();
+        }
+        place += delta;
+        places.push_back(static_cast<uint32_t>(place));
+    }
 }
 
 Error Segment::corrupt(std::string what) const {

@@ -55,7 +55,7 @@ enum class SectionKind : uint32_t {
 
 inline constexpr std::string_view kSegmentMagic = "PXSEGM01";
 inline constexpr std::string_view kSegmentEndMagic = "PXSEGEND";
-inline constexpr uint32_t kSegmentVersion = 1;
+inline constexpr uint32_t kSegmentVersion = 2;
 inline constexpr size_t kSegmentHeaderBytes = 64;
 inline constexpr size_t kSegmentTailBytes = 64;
 inline constexpr size_t kSectionEntryBytes = 32;
@@ -97,13 +97,17 @@ class PostingsReader {
         : at_(bytes.data()), end_(bytes.data() + bytes.size()), point_count_(point_count) {}
     /// False at the end, or at bytes that are no posting (then corrupt()).
     bool next(uint32_t& ordinal, uint32_t& frequency);
+    /// Places of the term in the point next() gave, ascending; at most once for each. Empty when
+    /// the bytes are no posting (then corrupt()).
+    void positions(std::vector<uint32_t>& places);
     bool corrupt() const { return corrupt_; }
 
   private:
     const uint8_t* at_;
     const uint8_t* end_;
     uint32_t point_count_;
-    uint64_t next_ = 0;  ///< last ordinal + 1
+    uint64_t next_ = 0;    ///< last ordinal + 1
+    uint32_t unread_ = 0;  ///< positions of the last posting that were not asked for
     bool corrupt_ = false;
 };
 

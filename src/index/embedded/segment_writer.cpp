@@ -219,26 +219,29 @@ struct StringHash {
 };
 using StringMap = std::unordered_map<std::string, uint32_t, StringHash, std::equal_to<>>;
 
-/// Terms of all points: which point has which term how often.
+/// Terms of all points: which point has which term at which positions.
 class LexicalBuilder {
   public:
     void add(const PointRef& point) {
         current_.clear();
-        const auto sink = [this](std::string_view token) {
+        uint32_t position = 0;
+        const auto sink = [&](std::string_view token) {
             const uint32_t term = term_of(token);
-            if (term != kStop) current_.push_back(term);
+            if (term != kStop) current_.emplace_back(term, position++);
         };
         analyzer_.tokens(point.title, sink);
+        ++position;  // the last term of one field and the first of the next are no neighbours
+        analyzer_.tokens(point.author, sink);
+        ++position;
         analyzer_.tokens(point.text, sink);
         lengths_.push_back(static_cast<uint32_t>(current_.size()));
         std::sort(current_.begin(), current_.end());
         const auto ordinal = static_cast<uint32_t>(lengths_.size() - 1);
-        for (size_t i = 0; i < current_.size();) {
-            size_t end = i + 1;
-            while (end < current_.size() && current_[end] == current_[i]) ++end;
-            occurrences_.push_back({current_[i], ordinal, static_cast<uint32_t>(end - i)});
-            ++df_[current_[i]];
-            i = end;
+        for (size_t i = 0; i < current_.size(); ++i) {
+            const auto [term, place] = current_[i];
+            occurrences_.push_back({term, ordinal, place});
+            ++count_[term];
+            if (i == 0 || current_[i - 1].first != term) ++df_[term];
         }
     }
 
@@ -255,7 +258,7 @@ class LexicalBuilder {
         size_t total = 0;
         for (const uint32_t term : by_name) {
             first[term] = total;
-            total += df_[term];
+            total += count_[term];
         }
         std::vector<Occurrence> sorted(occurrences_.size());
         for (const Occurrence& occurrence : occurrences_)
@@ -266,10 +269,17 @@ class LexicalBuilder {
         size_t at = 0;
         for (const uint32_t term : by_name) {
             uint32_t next = 0;
-            for (const size_t end = at + df_[term]; at < end; ++at) {
-                append_varint(postings, sorted[at].ordinal + 1 - next);
-                append_varint(postings, sorted[at].frequency);
-                next = sorted[at].ordinal + 1;
+            for (const size_t end = at + count_[term]; at < end;) {
+                const uint32_t ordinal = sorted[at].ordinal;
+                size_t last = at + 1;
+                while (last < end && sorted[last].ordinal == ordinal) ++last;
+                append_varint(postings, ordinal + 1 - next);
+                append_varint(postings, static_cast<uint32_t>(last - at));
+                for (uint32_t before = 0; at < last; ++at) {
+                    append_varint(postings, sorted[at].position - before);
+                    before = sorted[at].position;
+                }
+                next = ordinal + 1;
             }
             append_raw(index, static_cast<uint64_t>(postings.size()));
             append_raw(index, df_[term]);
@@ -285,7 +295,7 @@ class LexicalBuilder {
     static constexpr uint32_t kStop = UINT32_MAX;
     static constexpr size_t kTokenMemory = 1 << 20;  // distinct tokens remembered: bounds memory
     struct Occurrence {
-        uint32_t term, ordinal, frequency;
+        uint32_t term, ordinal, position;
     };
 
     uint32_t term_of(std::string_view token) {
@@ -301,6 +311,7 @@ class LexicalBuilder {
                 names_.emplace_back(stem);
                 terms_.emplace(stem, term);
                 df_.push_back(0);
+                count_.push_back(0);
             }
         }
         if (tokens_.size() >= kTokenMemory) tokens_.clear();
@@ -312,8 +323,9 @@ class LexicalBuilder {
     StringMap tokens_;  // token as written → term
     StringMap terms_;
     std::vector<std::string> names_;
-    std::vector<uint32_t> df_;
-    std::vector<uint32_t> current_;
+    std::vector<uint32_t> df_;                            // points with the term
+    std::vector<uint32_t> count_;                         // occurrences of the term
+    std::vector<std::pair<uint32_t, uint32_t>> current_;  // (term, position) of one point
     std::vector<Occurrence> occurrences_;
     std::vector<uint32_t> lengths_;
 };

@@ -28,9 +28,10 @@ struct WrittenSegment {
     uint64_t size = 0;
 };
 
-/// Writes points (strictly ascending by id, at least one, vectors of width finite values, text and
-/// title well-formed UTF-8) as a new file. The bytes depend on the points alone. Memory: about 12
-/// bytes a term occurrence. Errors: as fail_errno, DeadlineExceeded, Cancelled, ResourceExhausted.
+/// Writes points (strictly ascending by id, at least one, vectors of width finite values, text,
+/// title and author well-formed UTF-8) as a new file. The bytes depend on the points alone. Memory:
+/// about 12 bytes a term occurrence. Errors: as fail_errno, DeadlineExceeded, Cancelled,
+/// ResourceExhausted.
 Result<WrittenSegment> write_segment(const std::filesystem::path& file,
                                      std::span<const PointRef> points, size_t width,
                                      const Deadline& deadline);
