@@ -103,8 +103,9 @@ Result<Verification> verify(const ReleaseView& view, catalog::Catalog& catalog,
     const auto quote = slice(citation.text_start, citation.text_end);
     const bool inside =
         !chunk || (citation.text_start >= point.span.start && citation.text_end <= point.span.end);
-    const bool quoted =
-        !citation.quote.empty() && quote == std::string_view(citation.quote) && inside;
+    const bool of_title = chunk && point.text.empty();  // of a document without text
+    const bool quoted = (!citation.quote.empty() || of_title) &&
+                        quote == std::string_view(citation.quote) && inside;
     step("quote", quoted,
          fmt::format("the re-derived text does not have the quote at bytes {} to {}",
                      citation.text_start, citation.text_end));

@@ -393,7 +393,7 @@ class RunExecution {
 
     /// What the release names must be there: a lake or an index that was lost is told before
     /// anything is built on it, and a run that changes nothing tells it too.
-    Result<void> check_release() const {
+    Result<void> check_release() {
         const auto lost = [&](std::string what, Error error) {
             if (error.code != ErrorCode::NotFound) return error;
             return fail(ErrorCode::Unavailable,
@@ -415,7 +415,13 @@ class RunExecution {
         }
         if (base_->index_manifest.empty()) return {};
         const auto view = services_.vectors.open({base_->index_manifest});
-        if (!view) return lost("its index", view.error());
+        if (view) return {};
+        if (view.error().code != ErrorCode::Corrupt &&
+            view.error().code != ErrorCode::InvalidArgument)
+            return lost("its index", view.error());
+        // Damaged, or of an older px: it is made of what the lake holds.
+        index_is_lost_ = true;
+        log::warning("index.made_anew", {{"why", view.error().to_string()}});
         return {};
     }
 
@@ -429,7 +435,7 @@ class RunExecution {
                 const auto known = base_fingerprints_.find(key);
                 return known != base_fingerprints_.end() && known->second != now;
             };
-            vectors_changed_ = differs("vectors", vector_fingerprint_);
+            vectors_changed_ = index_is_lost_ || differs("vectors", vector_fingerprint_);
             text_changed_ = vectors_changed_ || differs("chunking", chunking_fingerprint_);
         }
         Sha256 models;
@@ -1014,8 +1020,9 @@ class RunExecution {
     std::map<std::string, std::string> base_fingerprints_;
     const embed::Encoder* encoder_ = nullptr;
     std::string chunking_fingerprint_, vector_fingerprint_, models_fingerprint_;
-    bool text_changed_ = false;     ///< every text is chunked again
-    bool vectors_changed_ = false;  ///< … and encoded by another model
+    bool text_changed_ = false;  ///< every text is chunked again
+    bool index_is_lost_ = false;
+    bool vectors_changed_ = false;  ///< … and encoded by another model, or the index is lost
     bool models_changed_ = false;
     std::vector<std::string> removed_sources_;
     std::vector<SourceState> sources_;

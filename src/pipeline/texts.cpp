@@ -102,7 +102,8 @@ class PartitionChunker {
             "text FROM {}",
             role_text(source_, contract::Role::Id), role_text(source_, contract::Role::Title),
             role_text(source_, contract::Role::Author), role_date(source_),
-            role_text(source_, contract::Role::Category), role_text(source_, contract::Role::Text),
+            role_text(source_, contract::Role::Category),
+            fmt::format("coalesce({}, '')", role_text(source_, contract::Role::Text)),
             sql_name(table));
         PX_TRY(session.stream(
             sql, {}, [&](const columnar::RecordBatch& rows) { return documents(rows, deadline); },
@@ -139,8 +140,9 @@ class PartitionChunker {
         const std::optional<int64_t> created_at = number_at(rows, 3, r);
         const std::string category = text_at(rows, 4, r);
         const std::string date = created_at ? format_timestamp(*created_at) : "";
-        const std::vector<chunk::Span> spans =
-            PX_TRY(chunk::split(text, services_.definition.chunking));
+        std::vector<chunk::Span> spans = PX_TRY(chunk::split(text, services_.definition.chunking));
+        // A document without text is found by its title.
+        if (spans.empty() && !title.empty()) spans.push_back({});
         for (const chunk::Span span : spans) {
             const std::string_view piece = text.substr(static_cast<size_t>(span.start),
                                                        static_cast<size_t>(span.end - span.start));
@@ -527,7 +529,8 @@ Result<std::vector<catalog::Publication::Partition>> prepare_documents(
                     PX_TRY(staged_source(table, change.source, change.schema, files,
                                          services.lake_store, services.target.store))));
                 const bool documents = source->kind == SourceKind::Documents;
-                const std::string text = role_text(*source, contract::Role::Text);
+                const std::string text =
+                    fmt::format("coalesce({}, '')", role_text(*source, contract::Role::Text));
                 const std::string sql = fmt::format(
                     "SELECT {} AS id, {} AS title, {} AS author, {} AS created_at, {} AS category, "
                     "sha256({}) AS hash, "

@@ -9,7 +9,7 @@ import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from lib.harness import Home, check, main
+from lib.harness import Home, check, main, small_home
 
 NOTES = """pipeline: histories
 sources:
@@ -354,6 +354,48 @@ def the_report_kept_is_the_report_printed(px):
     home.remove()
 
 
+def a_damaged_index_or_one_of_an_older_px_is_made_of_the_lake(px):
+    home = small_home(px)
+    home.run("run", "--ds", "2026-11-20", expect=0)
+    before = home.json("search", "the second cold store in the north")
+    for what, at in (("version", 8), ("bytes", -40)):
+        segment = max((home.folder / "index").rglob("*.pxseg"), key=lambda path: path.stat().st_mtime_ns)
+        damaged = bytearray(segment.read_bytes())
+        damaged[at] ^= 0x55
+        segment.chmod(0o644)
+        segment.write_bytes(damaged)
+        check(home.run("search", "cold store").returncode != 0, f"{what}: a damaged index is searched")
+        report = home.json("run", "--ds", "2026-11-20")
+        check(report["chunks"]["embed"] == 0, f"{what}: texts were embedded again: {report['chunks']}")
+        after = home.json("search", "the second cold store in the north")
+        check([r["chunk_id"] for r in after["results"]] == [r["chunk_id"] for r in before["results"]], f"{what}: other passages are found")
+        home.run("run", "--ds", "2026-11-20", expect=99)
+    home.remove()
+
+
+def a_document_without_text_is_found_by_its_title_and_verified(px):
+    home = Home(px)
+    home.write("pipeline.yaml", """pipeline: titles
+sources:
+  notes: {csv: "notes.csv", mode: snapshot, contract: note}
+contracts:
+  note:
+    columns:
+      - {name: id, type: string, role: id}
+      - {name: title, type: string, role: title}
+      - {name: text, type: string, role: text}
+""")
+    home.write("notes.csv", "id,title,text\n1,Extraction of roots by subtractions,\n2,Matrix programs,Some words about matrices.\n")
+    home.run("run", "--ds", "2026-11-20", expect=0)
+    first = home.json("search", "roots and subtractions")["results"][0]
+    check(first["title"] == "Extraction of roots by subtractions", str(first))
+    home.run("verify", first["chunk_id"], expect=0)
+    home.run("run", "--ds", "2026-11-20", expect=99)
+    home.write("notes.csv", "id,title,text\n2,Matrix programs,Some words about matrices.\n")
+    check(home.json("run", "--ds", "2026-11-21")["chunks"]["delete"] == 1, "the passage of the document that vanished stays")
+    home.remove()
+
+
 if __name__ == "__main__":
     os.environ.setdefault("PX_LOG", "warning")
     main([a_run_given_up_leaves_nothing_behind, a_merge_killed_between_its_commits_equals_one_that_was_not,
@@ -364,4 +406,5 @@ if __name__ == "__main__":
           equal_files_of_two_dates_are_two_partitions, another_precision_encodes_every_text_again,
           a_run_begun_with_other_addresses_is_given_up, a_check_reads_sources_that_did_not_change,
           two_folders_with_one_catalog_do_not_run_at_once, the_report_kept_is_the_report_printed,
-          citations_of_older_dates_outlive_a_change_of_the_pipeline_file, a_run_taken_up_says_how_to_begin_anew])
+          citations_of_older_dates_outlive_a_change_of_the_pipeline_file, a_run_taken_up_says_how_to_begin_anew,
+          a_damaged_index_or_one_of_an_older_px_is_made_of_the_lake, a_document_without_text_is_found_by_its_title_and_verified])

@@ -196,8 +196,7 @@ void PostingsReader::positions(std::vector<uint32_t>& places) {
 Error Segment::corrupt(std::string what) const {
     return fail(ErrorCode::Corrupt,
                 fmt::format("index segment {}.pxseg is damaged: {}", name_, what),
-                "Rebuild the index from the lake: `px run --rebuild-index`, or restore the file "
-                "from a backup.");
+                "`px run` makes the index anew from the lake; or restore the file from a backup.");
 }
 
 Result<std::shared_ptr<const Segment>> Segment::open(const std::filesystem::path& file,
@@ -266,7 +265,7 @@ Result<void> Segment::load(uint64_t& verify_bytes) {
             ErrorCode::InvalidArgument,
             fmt::format("index segment {}.pxseg has version {}; this program reads version {}",
                         name_, version, kSegmentVersion),
-            "Use the program that wrote it, or rebuild the index from the lake.");
+            "`px run` makes the index anew from the lake; or use the program that wrote it.");
     }
     const auto width = load_at<uint32_t>(header, 12);
     const auto count = load_at<uint64_t>(header, 16);

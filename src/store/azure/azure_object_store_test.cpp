@@ -136,7 +136,8 @@ TEST_F(Azure, ASasTokenOpensWhatItAllowsAndNoMore) {
     EXPECT_FALSE(reader->ensure_container().value());
     EXPECT_EQ(reader->get("a b/c").value(), "1");
     const auto refused = reader->put("x", "1");
-    EXPECT_THAT(refused, IsError(ErrorCode::Unauthenticated, "does not allow it to this SAS token"));
+    EXPECT_THAT(refused,
+                IsError(ErrorCode::Unauthenticated, "does not allow it to this SAS token"));
     EXPECT_EQ(refused.error().to_string().find("sig="), std::string::npos);
 
     sas.sas_token = account_sas("rwdlac", "2001-01-01T00:00:00Z");
