@@ -1,6 +1,6 @@
 """Embedding side by side: ours, OpenVINO, ONNX Runtime, CTranslate2 and sentence-transformers, same texts, one run.
 
-    python bench/embed.py --px-bin build/release/bin [--tokens 6000] [--rounds 3] [--means 124] [--threads 1] [--engines px-int8,openvino-int8]
+    python bench/embed.py --px-bin build/release/bin [--tokens 6000] [--rounds 2] [--means 124] [--threads 1] [--engines px-int8,openvino-int8]
 
 Texts of 16, 124 and 250 tokens on average, one and two threads; tokenizing included on both sides; every engine gets batches of texts of
 like length, the better of 8 and 32 texts (ours takes the texts as they come). Tokens a CPU-second (of the whole process) and a second of the
@@ -241,7 +241,7 @@ def main():
     parser.add_argument("--px-bin", required=True, type=pathlib.Path)
     parser.add_argument("--model", type=pathlib.Path)
     parser.add_argument("--tokens", type=int, default=6000, help="about as many in the texts of each length")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--means", type=lambda text: [int(part) for part in text.split(",")], default=list(MEANS))
     parser.add_argument("--threads", type=lambda text: [int(part) for part in text.split(",")], default=[1, 2])
     parser.add_argument("--engines", type=lambda text: text.split(","), default=[*OURS, *PEERS], help=", ".join([*OURS, *PEERS]))

@@ -96,8 +96,8 @@ def main():
                 del alive[ident]
             for point in added:
                 alive[point["id"]] = point
-                words = [index(op="terms", text=point[field])["terms"] for field in ("title", "text")]
-                terms[point["id"]] = Counter(words[0] + words[1])
+                words = [index(op="terms", text=point[field])["terms"] for field in ("title", "author", "text")]
+                terms[point["id"]] = Counter(sum(words, []))
             state = index(op="apply", removed=removed, added=added)
             if state["points"] != len(alive):
                 sys.exit(f"step {step}: {state['points']} points instead of {len(alive)}")
