@@ -16,7 +16,7 @@ import threading
 import time
 import urllib.parse
 
-from end_to_end import MODEL, fed_folder, px_run
+from end_to_end import MODEL, fed_folder
 from measure import BENCH, ROOT, SHARED, Served, run, table
 
 QUERIES = SHARED / "retrieval" / "demo_fed" / "queries.jsonl"
@@ -89,7 +89,8 @@ def main():
     folder = BENCH / "fed"
     if not (folder / "catalog.db").exists():
         folder = fed_folder()
-        px_run(px, folder, 0)
+    # Makes the release, or an index of this px where an older one left it.
+    run([px, "--quiet", "run", "--ds", "2026-01-01"], cwd=folder, expect=(0, 99))
     chunk_count = json.loads(run([px, "--json", "releases", "--limit", "1"], cwd=folder).output)[0]["chunks"]
     texts = questions(args.queries)
     rows = []
