@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/utf8.h"
+#include "capi/curl/digest.h"
 #include "store/open.h"
 
 extern char** environ;
@@ -242,22 +243,11 @@ class FileReader {
 
 constexpr std::string_view kEmbeddedScheme = "embedded:";
 
-/// Text as a part of a URL.
-std::string percent_encoded(std::string_view text) {
-    std::string encoded;
-    for (const char c : text) {
-        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                           (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
-        encoded += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<uint8_t>(c));
-    }
-    return encoded;
-}
-
 /// The address POSTGRES_HOST, PORT, USER, PASSWORD and DB make, for `catalog.url: postgresql:`.
 Result<std::string> postgres_address(const FileReader& reader) {
     const auto value = [&](const char* name, const char* otherwise) {
         const std::optional<std::string> found = reader.variable(name);
-        return percent_encoded(found && !found->empty() ? *found : otherwise);
+        return capi::curl::percent_encode(found && !found->empty() ? *found : otherwise);
     };
     const std::string user = value("POSTGRES_USER", "");
     const std::string password = value("POSTGRES_PASSWORD", "");

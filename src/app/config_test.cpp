@@ -70,6 +70,49 @@ TEST(Config, HidesSecretsAndNamesOrigins) {
     EXPECT_EQ(config.definition.lake_url, "./other");
 }
 
+TEST(Config, ShowsNoPasswordOfAnAddress) {
+    const auto shown = [](const std::string& address, bool in_file) {
+        Environment outside = environment();
+        std::string text = kGood;
+        if (in_file) {
+            text += "catalog: {url: \"" + address + "\"}\n";
+        } else {
+            outside.variables["PX_CATALOG_URL"] = address;
+        }
+        const Config config = parse_config(text, "/nowhere/pipeline.yaml", outside).value();
+        for (const Setting& setting : config.settings)
+            if (setting.key == "catalog.url") return setting.value;
+        return std::string("catalog.url is not shown");
+    };
+    for (const bool in_file : {false, true}) {
+        EXPECT_EQ(shown("postgresql://ann:hidden@db:5432/px", in_file),
+                  "postgresql://ann:***@db:5432/px");
+        EXPECT_EQ(shown("postgresql://ann:hid@d/en@db/px?schema=a", in_file),
+                  "postgresql://ann:***@db/px?schema=a");
+        EXPECT_EQ(shown("postgresql://ann@db:5432/px?password=hidden&schema=a", in_file),
+                  "postgresql://ann@db:5432/px?password=***&schema=a");
+        EXPECT_EQ(shown("sqlite:./catalog.db", in_file), "sqlite:./catalog.db");
+    }
+}
+
+TEST(Config, MakesTheAddressOfPostgresOfItsVariables) {
+    const std::string text = std::string(kGood) + "catalog: {url: \"postgresql:\"}\n";
+    Environment outside = environment();
+    const auto missing = parse_config(text, "/nowhere/pipeline.yaml", outside);
+    ASSERT_FALSE(missing);
+    EXPECT_NE(missing.error().message.find("POSTGRES_USER"), std::string::npos);
+    outside.variables["POSTGRES_USER"] = "ann";
+    const auto address = [&] {
+        return parse_config(text, "/nowhere/pipeline.yaml", outside).value().definition.catalog_url;
+    };
+    EXPECT_EQ(address(), "postgresql://ann@localhost:5432/ann");
+    outside.variables["POSTGRES_HOST"] = "db.example";
+    outside.variables["POSTGRES_PORT"] = "5433";
+    outside.variables["POSTGRES_PASSWORD"] = "p@ss/w:rd";
+    outside.variables["POSTGRES_DB"] = "px";
+    EXPECT_EQ(address(), "postgresql://ann:p%40ss%2Fw%3Ard@db.example:5433/px?sslmode=require");
+}
+
 TEST(Config, NamesUnknownKeysWithLineAndNearestKey) {
     EXPECT_EQ(error_of(with(kGood, "mode: append", "mod: append")),
               "pipeline.yaml:3:32: unknown key 'mod' in sources.reports. Did you mean 'mode'?");

@@ -77,6 +77,12 @@ def the_example_gives_equal_releases_on_remote_stores(px):
     for text in (shown, json.dumps(cloud.json("runs"))):
         check(secret not in text and urllib.parse.quote(secret, safe="") not in text and KEY not in text, "a secret is shown")
     check(servers["postgres"].sql("select count(*) from example.analytics_metadata")[0] != "0", "analytics_metadata is empty")
+    # The catalog by the names of its parts; its schema is then the default one.
+    named = small_home(px)
+    remote(named, "px", PX_CATALOG_URL="postgresql:", **servers["postgres"].variables())
+    named.run("run", "--ds", "2026-11-20", expect=0)
+    check(servers["postgres"].sql("select count(*) from px.releases") == ["1"], "POSTGRES_* do not lead to the catalog")
+    named.remove()
     # From another machine, with nothing but the addresses.
     other = Home(px)
     shutil.copy(cloud.folder / "pipeline.yaml", other.folder)

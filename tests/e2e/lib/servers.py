@@ -91,9 +91,9 @@ class Postgres:
             raise Failure(f"psql: {done.stderr}")
         return done.stdout.splitlines()
 
-    def variables(self, user="px_admin", password=PASSWORD):
+    def variables(self):
         """As .env names them; catalog.url is 'postgresql:'."""
-        return {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(self.port), "POSTGRES_USER": user, "POSTGRES_PASSWORD": password,
+        return {"POSTGRES_HOST": "127.0.0.1", "POSTGRES_PORT": str(self.port), "POSTGRES_USER": "px_admin", "POSTGRES_PASSWORD": self.PASSWORD,
                 "POSTGRES_DB": "px"}
 
     def end(self):
