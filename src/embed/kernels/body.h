@@ -378,8 +378,6 @@ inline void weigh(const float* p, size_t ldp, const float* values, size_t padded
 
 using EncodeRow = void (*)(const EncodeArgs& args, size_t row);
 
-[[maybe_unused]] void encode_no_row(const EncodeArgs&, size_t) {}
-
 template <EncodeRow encode_row>
 void encode(const EncodeArgs& args) {
     for (size_t row = 0; row < args.rows; ++row) encode_row(args, row);
