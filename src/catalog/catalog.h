@@ -229,7 +229,8 @@ struct SqliteCatalogOptions {
     Result<void> validate() const;
 };
 /// The clock outlives the catalog. Errors: NotFound (ReadOnly, no file), InvalidArgument (not a
-/// catalog; written by a newer px; ReadOnly and still to be migrated), Corrupt, Forbidden.
+/// catalog; written by a newer px), Conflict (ReadOnly and still to be migrated), Corrupt,
+/// Forbidden.
 Result<std::unique_ptr<Catalog>> open_sqlite_catalog(const std::filesystem::path& file,
                                                      OpenMode mode, const Clock& clock,
                                                      const SqliteCatalogOptions& options = {});
@@ -252,7 +253,8 @@ struct PostgresCatalogOptions {
 /// address: postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=… as libpq takes it, without
 /// parameters of ours. The clock outlives the catalog. No error names the password.
 /// Errors: NotFound (ReadOnly, no catalog there), InvalidArgument (address; the schema holds
-/// something else; written by a newer px; ReadOnly and still to be migrated), Unauthenticated,
+/// something else; written by a newer px), Conflict (ReadOnly and still to be migrated),
+/// Unauthenticated,
 /// Unavailable (no server, no such database, TLS, missing rights, a dropped table, a standby in
 /// mode ReadWrite, a server before 14).
 Result<std::unique_ptr<Catalog>> open_postgres_catalog(const std::string& address, OpenMode mode,

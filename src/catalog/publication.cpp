@@ -118,7 +118,7 @@ Error newer_catalog(int64_t found, size_t known) {
 
 Error older_catalog(int64_t found, size_t known) {
     return fail(
-        ErrorCode::InvalidArgument,
+        ErrorCode::Conflict,
         fmt::format("the catalog has schema version {}, this px needs version {}", found, known),
         "run `px run` once: it brings the catalog forward");
 }
