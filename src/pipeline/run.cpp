@@ -1139,6 +1139,9 @@ Result<RunReport> run(const RunServices& services, const RunRequest& request,
         services.open_catalog(catalog::OpenMode::ReadOnly);
     if (existing) {
         catalog = std::move(*existing);
+    } else if (existing.error().code == ErrorCode::InvalidArgument) {
+        // Of an older px: opening it for writing brings it forward.
+        catalog = PX_TRY(services.open_catalog(catalog::OpenMode::ReadWrite));
     } else if (existing.error().code != ErrorCode::NotFound) {
         return std::move(existing).error();
     }
