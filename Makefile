@@ -4,9 +4,10 @@ SHELL := /bin/bash
 BUILD := build/release
 PX := $(BUILD)/bin/px
 PORT ?= 8501
+COUNT ?= 600
 export JOBS
 
-.PHONY: help run stop setup build test bench fmt lint clean
+.PHONY: help run stop setup build test crash bench fmt lint clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
@@ -27,6 +28,11 @@ test: ## install what the tests need, build and run them all (TESTS="unit e2e" f
 	@tools/setup.sh test
 	@tools/build.sh release all
 	@build/venv-test/bin/python tests/run.py $(BUILD) $(TESTS)
+
+crash: ## px killed, power lost, disk full or broken: COUNT cases of each (600; 5000 takes hours)
+	@tools/setup.sh test
+	@tools/build.sh release px
+	@build/venv-test/bin/python tests/run.py $(BUILD) --count $(COUNT) crash
 
 bench: ## our figures beside the peers', in one run (BENCH="chunk search_http" for some)
 	@tools/setup.sh bench

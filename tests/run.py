@@ -1,12 +1,13 @@
 """Runs the tests, lane after lane, and ends with a table and the line "N passed, N failed".
 
-    python tests/run.py BUILD_DIR [LANE | LANE/TEST]...        (make test TESTS="unit/chunk peers")
+    python tests/run.py BUILD_DIR [--count N] [LANE | LANE/TEST]...        (make test TESTS="unit/chunk peers")
 
 Lanes, in this order:
   ranks   who may include whom, and that the checker of that would notice (tests/unit/)
   unit    every test_<room> of the build, by ctest; what is counted are GoogleTest's cases
   peers   tests/peers/*.py: our parts beside the programs they must agree with
   e2e     tests/e2e/*.py: px as a person uses it
+  crash   tests/crash/*.py: px is killed, the power and the disk fail; a sample of the cases, or --count of each kind (make crash)
   web     tests/e2e/web/run.sh: the page in a real browser
 A passing test is one line; of a failing one the end of its output is shown. A skipped case counts as failed: what a
 test needs is installed by the set-up. Whole outputs are in build/test-results/.
@@ -26,9 +27,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 TOP = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = TOP / "build" / "test-results"
 SHARED = TOP.parent / "shared" / "data"
-LANES = ("ranks", "unit", "peers", "e2e", "web")
+LANES = ("ranks", "unit", "peers", "e2e", "crash", "web")
 SHOWN_LINES = 60
-TIME_LIMIT_S = 2400  # of one script
+TIME_LIMIT_S = 2400  # of one script; none with --count
 HEAVY = re.compile(r"^\s*(?:import|from)\s+(torch|openvino|sentence_transformers|transformers)\b", re.MULTILINE)
 MAIN = re.compile(r"""^(?:if __name__ == ["']__main__["']|main\(\))""", re.MULTILINE)
 CASE = re.compile(r"^(ok(?=  )|FAIL)\s+([\w-]+)", re.MULTILINE)  # what tests/e2e/lib/harness.py prints for each function
@@ -64,6 +65,7 @@ def report(outcome):
 
 def run_script(lane, name, command, environment=None):
     """Runs one script to its end or the time limit; its exit code is its verdict."""
+    limit_s = None if "--count" in command else TIME_LIMIT_S
     log = RESULTS / f"{lane}-{name}.log"
     started = time.monotonic()
     with open(log, "wb") as stream:
@@ -72,12 +74,12 @@ def run_script(lane, name, command, environment=None):
                                    start_new_session=True)
         note = ""
         try:
-            code = process.wait(timeout=TIME_LIMIT_S)
+            code = process.wait(timeout=limit_s)
             if code != 0:
                 note = f"\nexit code {code}; to repeat: {' '.join(str(word) for word in command)}"
         except subprocess.TimeoutExpired:
             code = -1
-            note = f"\nnot done after {TIME_LIMIT_S} s"
+            note = f"\nnot done after {limit_s} s"
         finally:
             try:  # servers and children it left behind, its own process group only
                 os.killpg(process.pid, signal.SIGKILL)
@@ -218,6 +220,13 @@ def e2e_lane(build, wanted):
     return run_all(tests, 1)
 
 
+def crash_lane(build, wanted, count=None):
+    more = ["--count", count] if count else []
+    tests = [("crash", script.stem, [python_for(script), script, "--px", build / "bin" / "px", *more], None)
+             for script in scripts_of(TOP / "tests" / "crash") if is_wanted(wanted, "crash", script.stem)]
+    return run_all(tests, 1)
+
+
 def web_lane(build, _):
     script = TOP / "tests" / "e2e" / "web" / "run.sh"
     if not script.exists():
@@ -226,13 +235,14 @@ def web_lane(build, _):
     return run_all([("web", "page", ["bash", script, build / "bin" / "px"], {"PATH": path})], 1)
 
 
-RUNNERS = {"ranks": ranks_lane, "unit": unit_lane, "peers": peers_lane, "e2e": e2e_lane, "web": web_lane}
+RUNNERS = {"ranks": ranks_lane, "unit": unit_lane, "peers": peers_lane, "e2e": e2e_lane, "crash": crash_lane, "web": web_lane}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("wanted", nargs="*", metavar="LANE | LANE/TEST")
+    parser.add_argument("--count", type=int, help="how many cases of each kind the crash lane runs")
     args = parser.parse_args()
     for name in args.wanted:
         if name.split("/")[0] not in LANES:
@@ -251,7 +261,8 @@ def main():
             continue
         say(f"{lane}")
         started = time.monotonic()
-        outcomes = RUNNERS[lane](build, args.wanted)
+        more = {"count": args.count} if lane == "crash" else {}
+        outcomes = RUNNERS[lane](build, args.wanted, **more)
         if outcomes:
             rows.append((lane, sum(o.passed for o in outcomes), sum(o.failed for o in outcomes), time.monotonic() - started))
         elif args.wanted:

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <cerrno>
 #include <limits>
 
 namespace px::sqlite {
@@ -68,6 +69,12 @@ Error sqlite_error(sqlite3* handle, int code, std::string_view sql = {}) {
         handle && extended != SQLITE_NOMEM ? sqlite3_errmsg(handle) : sqlite3_errstr(code);
     ErrorCode kind = code_of(extended);
     std::string message = fmt::format("{}: {}", database_name(handle), text);
+    if ((extended & 0xff) == SQLITE_CANTOPEN && handle) {
+        // A journal or a lock file beside a database that is there: not "there is no database".
+        const int system_error = sqlite3_system_errno(handle);
+        if (system_error != 0 && system_error != ENOENT)
+            return fail_errno(system_error, std::move(message));
+    }
     if (!sql.empty() && kind == ErrorCode::InvalidArgument) {
         constexpr size_t kShown = 200;
         message += fmt::format(" in `{}{}`", sql.substr(0, kShown), sql.size() > kShown ? "…" : "");

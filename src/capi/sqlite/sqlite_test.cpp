@@ -157,5 +157,16 @@ TEST_F(SqliteTest, AnImmutableReaderLeavesNoFilesBehind) {
     EXPECT_FALSE(std::filesystem::exists(file().string() + "-shm"));
 }
 
+TEST_F(SqliteTest, AJournalThatCannotBeOpenedIsNoMissingDatabase) {
+    { ASSERT_TRUE(make().exec("pragma journal_mode = wal; create table t(a)")); }
+    std::filesystem::create_directory(file().string() + "-wal");
+    const Result<Database> database = Database::open(file(), {.mode = OpenMode::ReadWrite});
+    ASSERT_TRUE(database);
+    const auto asked = database->query_int64("select count(*) from t");
+    ASSERT_FALSE(asked);
+    EXPECT_NE(asked.error().code, ErrorCode::NotFound);
+    EXPECT_NE(asked.error().message.find("directory"), std::string::npos) << asked.error().message;
+}
+
 }  // namespace
 }  // namespace px::sqlite

@@ -193,6 +193,11 @@ Result<void> check_version(sqlite::Database& database, std::span<const Migration
     int64_t found = PX_TRY(schema_version(database));
     if (found > static_cast<int64_t>(migrations.size()))
         return newer_catalog(found, migrations.size());
+    if (found == 0 && !migrations.empty()) {
+        // Whoever made the file died before its first tables were there.
+        return fail(ErrorCode::NotFound, "the file holds no catalog yet",
+                    "run `px run` once: it makes the catalog");
+    }
     if (found < static_cast<int64_t>(migrations.size())) {
         return older_catalog(found, migrations.size());
     }

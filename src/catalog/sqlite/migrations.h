@@ -30,8 +30,8 @@ Result<int64_t> schema_version(sqlite::Database& database);
 Result<void> migrate(sqlite::Database& database, std::span<const Migration> migrations,
                      const Clock& clock);
 
-/// Ok when the tables are exactly at migrations.size(). Errors as migrate; InvalidArgument when
-/// they are older.
+/// Ok when the tables are exactly at migrations.size(). Errors as migrate; NotFound when there are
+/// none yet, InvalidArgument when they are older.
 Result<void> check_version(sqlite::Database& database, std::span<const Migration> migrations);
 
 }  // namespace px::catalog

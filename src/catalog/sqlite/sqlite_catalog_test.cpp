@@ -195,6 +195,17 @@ TEST_F(SqliteCatalogTest, ForeignNewerAndBrokenFilesAreRefused) {
               ErrorCode::NotFound);
 }
 
+TEST_F(SqliteCatalogTest, AFileWhoseMakerDiedBeforeItsFirstTablesIsNoCatalogYet) {
+    for (const char* const left : {"", "pragma journal_mode = wal"}) {
+        std::filesystem::remove(file());
+        sqlite::Database::open(file(), {.mode = sqlite::OpenMode::Create})->exec(left).value();
+        EXPECT_EQ(open_sqlite_catalog(file(), OpenMode::ReadOnly, clock_).error().code,
+                  ErrorCode::NotFound);
+        ASSERT_TRUE(open_sqlite_catalog(file(), OpenMode::ReadWrite, clock_));
+        ASSERT_TRUE(open_sqlite_catalog(file(), OpenMode::ReadOnly, clock_));
+    }
+}
+
 TEST_F(SqliteCatalogTest, MigrationsGoForwardStepByStepAndAFailedOneLeavesTheLastGood) {
     sqlite::Database database =
         sqlite::Database::open(file(), {.mode = sqlite::OpenMode::Create}).value();
