@@ -20,6 +20,7 @@ namespace px::app {
 
 namespace {
 
+using pipeline::CostDefinition;
 using pipeline::SourceKind;
 using pipeline::SourceMode;
 
@@ -294,6 +295,16 @@ Result<std::chrono::seconds> duration(FileReader& reader, const YAML::Node& node
                             "Write a duration such as 30s, 5m or 1h");
     }
     return std::chrono::seconds(count * factor);
+}
+
+Result<double> price(FileReader& reader, const YAML::Node& node, const std::string& path) {
+    const std::string value = PX_TRY(reader.text(node, path));
+    double parsed = 0;
+    const auto [end, code] = std::from_chars(value.data(), value.data() + value.size(), parsed);
+    if (code != std::errc() || end != value.data() + value.size() || !(parsed >= 0 && parsed < 1e9))
+        return reader.error(node, fmt::format("{} is '{}'", path, value),
+                            "Write a price such as 0.045");
+    return parsed;
 }
 
 Result<char> character(FileReader& reader, const YAML::Node& node, const std::string& path) {
@@ -674,10 +685,11 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
     }
     pipeline::Definition& definition = config.definition;
     try {
-        PX_TRY(reader.expect_map(
-            root, "the pipeline file",
-            {"pipeline", "schedule", "retries", "sources", "contracts", "models", "landing", "lake",
-             "catalog", "vectors", "cache", "engine", "chunking", "embedding", "serve"}));
+        PX_TRY(
+            reader.expect_map(root, "the pipeline file",
+                              {"pipeline", "schedule", "retries", "sources", "contracts", "models",
+                               "landing", "lake", "catalog", "vectors", "cache", "engine",
+                               "chunking", "embedding", "serve", "costs", "telemetry"}));
         if (!root["pipeline"])
             return reader.error(root, "the file lacks 'pipeline', the pipeline's name");
         definition.name = PX_TRY(reader.text(root["pipeline"], "pipeline"));
@@ -762,6 +774,21 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
                     PX_TRY(reader.number(n["limit_gb"], "cache.limit_gb", 1, 1 << 20)) << 30;
             }
         }
+        if (const YAML::Node n = root["costs"]) {
+            PX_TRY(reader.expect_map(n, "costs", {"cpu_hour", "storage_gb_month", "currency"}));
+            CostDefinition& costs = definition.costs;
+            if (n["cpu_hour"])
+                costs.cpu_hour = PX_TRY(price(reader, n["cpu_hour"], "costs.cpu_hour"));
+            if (n["storage_gb_month"])
+                costs.storage_gb_month =
+                    PX_TRY(price(reader, n["storage_gb_month"], "costs.storage_gb_month"));
+            if (n["currency"])
+                costs.currency = PX_TRY(reader.text(n["currency"], "costs.currency"));
+        }
+        if (const YAML::Node n = root["telemetry"]) {
+            PX_TRY(reader.expect_map(n, "telemetry", {"otlp"}));
+            if (n["otlp"]) config.otlp_url = PX_TRY(reader.text(n["otlp"], "telemetry.otlp"));
+        }
         if (const YAML::Node n = root["engine"]) {
             PX_TRY(reader.expect_map(n, "engine", {"kind", "memory_mb", "threads", "queries"}));
             if (n["kind"]) {
@@ -830,6 +857,7 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
             {"embedding.precision", "PX_EMBEDDING_PRECISION", &definition.embedding_precision},
             {"embedding.kernel", "PX_EMBEDDING_KERNEL", &config.kernel},
             {"serve.address", "PX_SERVE_ADDRESS", &address},
+            {"telemetry.otlp", "OTEL_EXPORTER_OTLP_ENDPOINT", &config.otlp_url},
         };
         for (const Override& item : overrides) {
             if (const std::optional<std::string> value = reader.variable(item.variable)) {

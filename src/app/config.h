@@ -33,6 +33,7 @@ struct Config {
     store::AzureCredentials azure;       ///< read when an address leads off this machine
     std::filesystem::path cache_folder;  ///< of files read from remote stores; empty: .px/cache
     int64_t cache_limit_bytes = int64_t{20} << 30;
+    std::string otlp_url;  ///< of a collector for traces of runs, OTLP over HTTP; empty: none
     std::string serve_address = "127.0.0.1";
     int serve_port = 8501;
     std::filesystem::path model_folder;  ///< of the embedding model

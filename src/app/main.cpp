@@ -162,12 +162,15 @@ int main(int count, char** words) {
     context.environment = px::app::process_environment();
     context.stop = stop.get_token();
     std::string log_level;
+    std::string log_format;
     cli.add_option("-f,--file", context.file,
                    "The pipeline file (default: pipeline.yaml in this folder)");
     cli.add_flag("--json", context.json, "Print JSON on stdout");
     cli.add_flag("-q,--quiet", context.quiet, "No log lines, only results and errors");
     cli.add_option("--log-level", log_level, "debug, info, warning or error")
         ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+    cli.add_option("--log-format", log_format, "text or json")
+        ->check(CLI::IsMember({"text", "json"}));
     cli.fallthrough();
     cli.footer("`px help COMMAND` tells the options of a command.");
     px::app::add_run_commands(cli, context);
@@ -208,6 +211,8 @@ int main(int count, char** words) {
     if (log_level == "debug") px::log::set_level(Level::Debug);
     if (log_level == "warning") px::log::set_level(Level::Warning);
     if (log_level == "error") px::log::set_level(Level::Error);
+
+    if (log_format == "json") px::log::set_format(px::log::Format::Json);
 
     const px::Result<int> result = context.chosen();
     if (result) return leave(*result);

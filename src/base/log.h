@@ -17,6 +17,14 @@ enum class Level { Debug, Info, Warning, Error, Off };
 void set_level(Level level);
 Level level();
 
+/// Text: `12:00:01.123 info  lake.commit table=reports`. Json: an object a line, with `time` in
+/// full.
+enum class Format { Text, Json };
+void set_format(Format format);
+
+/// A field of every line from here on, such as the run's id; an empty value takes it away.
+void set_context(std::string_view key, std::string_view value);
+
 /// One `key=value` of a log line.
 struct Field {
     std::string_view key;

@@ -47,6 +47,59 @@ void Metrics::record(size_t route, int status, std::chrono::nanoseconds elapsed)
 
 void Metrics::record_answer(bool grounded) { ++(grounded ? grounded_ : ungrounded_); }
 
+namespace {
+
+void append_run(std::string& out, const Metrics::LastRun& run) {
+    const auto into = std::back_inserter(out);
+    const auto seconds = [&](std::string_view name, std::string_view help, double value) {
+        family(out, name, "gauge", help);
+        fmt::format_to(into, "{} {:.6f}\n", name, value);
+    };
+    const auto count = [&](std::string_view name, std::string_view help, int64_t value) {
+        family(out, name, "gauge", help);
+        fmt::format_to(into, "{} {}\n", name, value);
+    };
+    family(out, "px_run_last_state", "gauge", "How the newest run that has ended did.");
+    for (const std::string_view state : {"published", "unchanged", "halted", "failed"}) {
+        fmt::format_to(into, "px_run_last_state{{state=\"{}\"}} {}\n", state,
+                       run.state == state ? 1 : 0);
+    }
+    seconds("px_run_last_finished_timestamp_seconds", "When it ended.", run.finished_seconds);
+    seconds("px_run_last_duration_seconds", "How long it took.", run.elapsed_seconds);
+    seconds("px_run_last_cpu_seconds", "Processor time it used.", run.cpu_seconds);
+    count("px_run_last_memory_bytes", "Memory of its largest process at most.", run.memory_bytes);
+    count("px_run_last_written_bytes", "Bytes of files new in the lake.", run.bytes_written);
+    family(out, "px_run_last_chunks", "gauge", "Chunks by what it did with them.");
+    fmt::format_to(into,
+                   "px_run_last_chunks{{done=\"embedded\"}} {}\npx_run_last_chunks{{done="
+                   "\"reused\"}} {}\npx_run_last_chunks{{done=\"deleted\"}} {}\n",
+                   run.chunks_embedded, run.chunks_reused, run.chunks_deleted);
+    if (!run.sources.empty()) {
+        family(out, "px_run_last_rows", "gauge", "Rows of each source by the gate's verdict.");
+        for (const Metrics::LastRun::Source& source : run.sources) {
+            const std::string name = label_text(source.name);
+            fmt::format_to(into,
+                           "px_run_last_rows{{source=\"{}\",verdict=\"accepted\"}} {}\n"
+                           "px_run_last_rows{{source=\"{}\",verdict=\"quarantined\"}} {}\n",
+                           name, source.accepted, name, source.quarantined);
+        }
+        family(out, "px_run_last_read_bytes", "gauge", "Bytes read of each source.");
+        for (const Metrics::LastRun::Source& source : run.sources) {
+            fmt::format_to(into, "px_run_last_read_bytes{{source=\"{}\"}} {}\n",
+                           label_text(source.name), source.bytes);
+        }
+    }
+    if (!run.tasks.empty()) {
+        family(out, "px_run_last_task_seconds", "gauge", "How long each task took.");
+        for (const auto& [task, time] : run.tasks) {
+            fmt::format_to(into, "px_run_last_task_seconds{{task=\"{}\"}} {:.6f}\n",
+                           label_text(task), time);
+        }
+    }
+}
+
+}  // namespace
+
 std::string Metrics::text(const Gauges& gauges) const {
     std::string out;
     const auto into = std::back_inserter(out);
@@ -85,6 +138,10 @@ std::string Metrics::text(const Gauges& gauges) const {
     single("px_http_queued", "gauge", "Requests waiting for a worker.", gauges.server.queued);
     single("px_http_running", "gauge", "Requests being handled by a worker.",
            gauges.server.running);
+
+    single("px_runs_unfinished", "gauge", "Runs under way, or waiting to be taken up.",
+           gauges.runs_unfinished);
+    if (gauges.last_run) append_run(out, *gauges.last_run);
 
     family(out, "px_http_requests_total", "counter", "Requests by route and status.");
     std::string latency;

@@ -8,8 +8,10 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "gateway/embed_queue.h"
@@ -32,12 +34,27 @@ class Metrics {
     void record(size_t route, int status, std::chrono::nanoseconds elapsed);
     void record_answer(bool grounded);
 
+    /// The newest run that has ended.
+    struct LastRun {
+        std::string state;
+        double finished_seconds = 0, elapsed_seconds = 0, cpu_seconds = 0;
+        int64_t memory_bytes = 0, bytes_written = 0;
+        int64_t chunks_embedded = 0, chunks_reused = 0, chunks_deleted = 0;
+        struct Source {
+            std::string name;
+            int64_t accepted = 0, quarantined = 0, bytes = 0;
+        };
+        std::vector<Source> sources;
+        std::vector<std::pair<std::string, double>> tasks;  ///< name, seconds of its last attempt
+    };
     struct Gauges {
         std::string version, pipeline;
         int64_t release = 0, points = 0, documents = 0;
         double published_seconds = 0;
         http::ServerStats server;
         EmbedQueue::Counts embedded;
+        std::optional<LastRun> last_run;
+        int64_t runs_unfinished = 0;
     };
     std::string text(const Gauges& gauges) const;
 

@@ -23,7 +23,19 @@ TEST(Metrics, CountByRouteAndStatusWithCumulativeBuckets) {
     gauges.version = "0.1.0";
     gauges.pipeline = "a \"quoted\"\\name";
     gauges.release = 3;
+    EXPECT_EQ(metrics.text(gauges).find("px_run_last"), std::string::npos);
+    Metrics::LastRun& run = gauges.last_run.emplace();
+    run.state = "halted";
+    run.cpu_seconds = 1.5;
+    run.sources = {{"re\"ports", 7, 2, 100}};
+    run.tasks = {{"stage.reports", 0.25}};
     const std::string text = metrics.text(gauges);
+    for (const char* line :
+         {"px_run_last_state{state=\"halted\"} 1\n", "px_run_last_state{state=\"published\"} 0\n",
+          "px_run_last_cpu_seconds 1.500000\n", "px_runs_unfinished 0\n",
+          "px_run_last_rows{source=\"re\\\"ports\",verdict=\"quarantined\"} 2\n",
+          "px_run_last_task_seconds{task=\"stage.reports\"} 0.250000\n"})
+        EXPECT_NE(text.find(line), std::string::npos) << line << "\n" << text;
     EXPECT_THAT(
         text,
         HasSubstr("px_build_info{version=\"0.1.0\",pipeline=\"a \\\"quoted\\\"\\\\name\"} 1\n"));

@@ -1,5 +1,7 @@
 #include "gateway/routes.h"
 
+#include <boost/json.hpp>
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -255,6 +257,69 @@ http::Response Routes::refuse(int status, const std::string& detail) const {
     return dressed(problem_response(status, detail, "", request_id), request_id);
 }
 
+namespace {
+
+/// From the catalog alone: whoever runs the pipeline, each server tells the same.
+void add_run_gauges(catalog::Catalog& catalog, Metrics::Gauges& gauges) {
+    constexpr int64_t kLookBack = 20;
+    const auto runs = catalog.runs(kLookBack);
+    if (!runs) return;
+    const catalog::Run* last = nullptr;
+    for (const catalog::Run& run : *runs) {
+        if (run.state == catalog::RunState::Running) {
+            ++gauges.runs_unfinished;
+        } else if (last == nullptr) {
+            last = &run;
+        }
+    }
+    if (last == nullptr) return;
+    Metrics::LastRun gauge;
+    gauge.state = catalog::run_state_name(last->state);
+    if (last->finished_at) {
+        gauge.finished_seconds = static_cast<double>(*last->finished_at) / 1e6;
+        gauge.elapsed_seconds = static_cast<double>(*last->finished_at - last->started_at) / 1e6;
+    }
+    boost::system::error_code code;
+    const boost::json::value report = boost::json::parse(last->report_json, code);
+    const auto number = [](const boost::json::value& from, std::string_view path) {
+        boost::system::error_code missing;
+        const boost::json::value* found = from.find_pointer(path, missing);
+        return found != nullptr && found->is_number() ? found->to_number<double>(missing) : 0.0;
+    };
+    const auto whole = [&](const boost::json::value& from, std::string_view path) {
+        return static_cast<int64_t>(number(from, path));
+    };
+    if (!code) {
+        gauge.cpu_seconds = number(report, "/cpu_s");
+        gauge.memory_bytes = whole(report, "/memory_max_bytes");
+        gauge.bytes_written = whole(report, "/bytes_written");
+        gauge.chunks_embedded = whole(report, "/chunks/embed");
+        gauge.chunks_reused = whole(report, "/chunks/reuse");
+        gauge.chunks_deleted = whole(report, "/chunks/delete");
+        if (const boost::json::value* sources = report.find_pointer("/sources", code);
+            sources != nullptr && sources->is_array()) {
+            for (const boost::json::value& source : sources->get_array()) {
+                const boost::json::value* name = source.find_pointer("/name", code);
+                if (name == nullptr || !name->is_string()) continue;
+                gauge.sources.push_back({std::string(name->get_string()),
+                                         whole(source, "/accepted"), whole(source, "/quarantined"),
+                                         whole(source, "/bytes")});
+            }
+        }
+    }
+    if (const auto tasks = catalog.tasks(last->id)) {
+        std::map<std::string, double> seconds;  // of the last attempt
+        for (const catalog::TaskAttempt& task : *tasks) {
+            if (task.finished_at)
+                seconds[task.task] = static_cast<double>(*task.finished_at - task.started_at) / 1e6;
+        }
+        gauge.tasks.assign(seconds.begin(), seconds.end());
+    }
+    gauges.last_run = std::move(gauge);
+}
+
+}  // namespace
+
 http::Response Routes::metrics_response() const {
     Metrics::Gauges gauges;
     gauges.version = services_.version;
@@ -268,6 +333,7 @@ http::Response Routes::metrics_response() const {
         gauges.published_seconds = static_cast<double>((*view)->release.published_at) / 1e6;
         gauges.points = (*view)->points ? static_cast<int64_t>((*view)->points->point_count()) : 0;
     }
+    add_run_gauges(services_.catalog, gauges);
     http::Response response;
     response.body = metrics_->text(gauges);
     response.with("Content-Type", "text/plain; version=0.0.4; charset=utf-8");

@@ -60,7 +60,14 @@ struct RetryDefinition {
     int attempts = 3;
     std::chrono::seconds delay{300};
     bool exponential = true;
-    std::chrono::seconds timeout{86'400};  ///< of one attempt of a task
+    std::chrono::seconds timeout{86'400};  ///< of one attempt of a task; 0: none
+};
+
+/// Prices for an estimate of what a run cost; 0: not asked for.
+struct CostDefinition {
+    double cpu_hour = 0;          ///< of one processor
+    double storage_gb_month = 0;  ///< counted for one month of what the run added to the lake
+    std::string currency = "EUR";
 };
 
 struct Definition {
@@ -71,6 +78,7 @@ struct Definition {
     std::vector<ModelDefinition> models;    ///< likewise; a model may read those before it
     ScheduleDefinition schedule;
     RetryDefinition retries;
+    CostDefinition costs;
     std::string landing_url = "./landing";
     std::string lake_url = "./lake";
     std::string catalog_url = "sqlite:./catalog.db";

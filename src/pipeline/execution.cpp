@@ -1,6 +1,7 @@
 #include "pipeline/execution.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
@@ -86,6 +87,23 @@ bool RunExecution::anything_changed() const {
 
 void RunExecution::note_elapsed() {
     report_.elapsed_s = static_cast<double>(services_.clock.now() - started_at_) / 1e6;
+    const ProcessUsage usage = process_usage();
+    report_.cpu_s = earlier_.cpu_s + usage.cpu_s;
+    report_.memory_max_bytes = std::max(earlier_.memory_max_bytes, usage.memory_max_bytes);
+    const CostDefinition& costs = definition_.costs;
+    if (costs.cpu_hour > 0 || costs.storage_gb_month > 0) {
+        report_.cost = report_.cpu_s / 3600 * costs.cpu_hour +
+                       static_cast<double>(report_.bytes_written) / 1e9 * costs.storage_gb_month;
+    }
+}
+
+ProcessUsage process_usage() {
+    rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    const auto seconds = [](const timeval& time) {
+        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+    };
+    return {seconds(usage.ru_utime) + seconds(usage.ru_stime), usage.ru_maxrss * 1024};
 }
 
 std::string RunExecution::input_fingerprint() const {
@@ -202,6 +220,7 @@ Result<void> RunExecution::obtain(const Task& task, const Deadline& deadline, Wa
             const TaskOutput output = PX_TRY(TaskOutput::parse(task.name, *recorded));
             if (PX_TRY(restore(task, output))) {
                 note();
+                count_usage(output);
                 return {};
             }
         } else if (waiting == Waiting::Forbidden) {
@@ -226,6 +245,11 @@ Result<void> RunExecution::obtain(const Task& task, const Deadline& deadline, Wa
         }
         if (!output) return std::move(output).error();
     } else if (run_ && task.stage != Stage::Publish) {
+        if (alone_) {
+            const ProcessUsage usage = process_usage();
+            output->metrics["cpu_s"] = usage.cpu_s;
+            output->metrics["memory_max_bytes"] = usage.memory_max_bytes;
+        }
         output->state["metrics"] = output->metrics;
         PX_TRY(catalog_->finish_task(run_->id, task.name, attempt, "done", "",
                                      json::serialize(output->state)));
@@ -235,6 +259,17 @@ Result<void> RunExecution::obtain(const Task& task, const Deadline& deadline, Wa
     attempts_[task.name] = attempt;
     metrics_[task.name] = std::move(output->metrics);
     return {};
+}
+
+void RunExecution::count_usage(const TaskOutput& output) {
+    const json::value* metrics = output.value().get_object().if_contains("metrics");
+    if (metrics == nullptr || !metrics->is_object()) return;
+    const json::value* cpu = metrics->get_object().if_contains("cpu_s");
+    const json::value* memory = metrics->get_object().if_contains("memory_max_bytes");
+    const std::lock_guard lock(mutex_);
+    if (cpu != nullptr && cpu->is_double()) earlier_.cpu_s += cpu->get_double();
+    if (memory != nullptr && memory->is_int64())
+        earlier_.memory_max_bytes = std::max(earlier_.memory_max_bytes, memory->get_int64());
 }
 
 bool RunExecution::halted() {

@@ -38,6 +38,13 @@ struct TableChange {
     bool is_cache = false;
 };
 
+/// What this process has used so far.
+struct ProcessUsage {
+    double cpu_s = 0;
+    int64_t memory_max_bytes = 0;
+};
+ProcessUsage process_usage();
+
 class RunExecution {
   public:
     enum class Purpose { Run, Plan };
@@ -58,6 +65,8 @@ class RunExecution {
     Result<void> begin(catalog::Catalog& catalog, const catalog::Run& run);
     /// Takes up a run another process began. False: it died before it had looked.
     Result<bool> take_up(catalog::Catalog& catalog, const catalog::Run& run);
+    /// This process performs one task alone: what it uses is the task's.
+    void perform_alone() { alone_ = true; }
     /// Whether every task of the stage is recorded as done, or has nothing to do.
     Result<bool> is_past(Stage stage);
 
@@ -82,7 +91,7 @@ class RunExecution {
     Result<void> check_tables() const;
     /// Counts for the report; call when stages are done.
     void fill_source_reports();
-    /// The wall time since the run began goes into the report.
+    /// The wall time since the run began, and what it used, go into the report.
     void note_elapsed();
 
   private:
@@ -110,6 +119,8 @@ class RunExecution {
     Result<bool> restore(const Task& task, const TaskOutput& output);
     /// The release outputs were made on top of; they are void on another.
     int64_t base_id() const { return base_ ? base_->id.value : 0; }
+
+    void count_usage(const TaskOutput& output);
 
     Result<void> load_base(catalog::Catalog* catalog);
     Result<void> check_release();
@@ -177,6 +188,8 @@ class RunExecution {
     std::set<std::string> done_;
     std::map<std::string, int> attempts_;
     std::map<std::string, boost::json::object> metrics_;
+    bool alone_ = false;
+    ProcessUsage earlier_;  ///< of processes whose tasks were recorded
     bool changes_known_ = false;
     std::vector<SourceChange> row_changes_;   ///< of the tables
     std::vector<SourceChange> text_changes_;  ///< of chunks and documents

@@ -194,6 +194,7 @@ Result<lake::TableVersion> RunExecution::commit_once(const TableChange& change) 
     for (const StagedFile& file : change.files) wanted.emplace(file.add.path, &file.add);
     lake::Change commit;
     std::set<std::string> live;
+    int64_t added_bytes = 0;
     if (now) {
         for (const lake::Add& add : now->files) {
             live.insert(add.path);
@@ -201,7 +202,9 @@ Result<lake::TableVersion> RunExecution::commit_once(const TableChange& change) 
         }
     }
     for (const auto& [path, add] : wanted) {
-        if (!live.contains(path)) commit.add.push_back(*add);
+        if (live.contains(path)) continue;
+        commit.add.push_back(*add);
+        added_bytes += add->size_bytes;
     }
     if (!now) {
         commit.schema = change.schema;
@@ -222,7 +225,9 @@ Result<lake::TableVersion> RunExecution::commit_once(const TableChange& change) 
     if (!change.is_cache) commit.overwrites.emplace();
     commit.info.operation = now ? "WRITE" : "CREATE TABLE AS SELECT";
     commit.info.run_id = run_->id.value;
-    return delta_table.commit(now, commit);
+    const lake::TableVersion version = PX_TRY(delta_table.commit(now, commit));
+    report_.bytes_written += added_bytes;
+    return version;
 }
 
 lake::DeltaTable RunExecution::table(const std::string& name) const {

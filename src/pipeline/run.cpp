@@ -1,7 +1,6 @@
 #include "pipeline/run.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -75,15 +74,21 @@ bool may_pass(ErrorCode code) {
            code == ErrorCode::OutcomeUnknown;
 }
 
+/// An attempt's own time, within the run's. 0: as long as the run.
+Deadline limited(const Deadline& deadline, std::chrono::seconds time) {
+    if (time.count() == 0) return deadline;
+    Deadline own = Deadline::after(time, deadline.stop);
+    own.at = std::min(own.at, deadline.at);
+    return own;
+}
+
 /// A task within its time, and as often as its definition says.
 Result<void> perform_with_retries(RunExecution& execution, const Definition& definition,
                                   const Task& task, bool retry, const Deadline& deadline) {
     const RetryDefinition& retries = definition.retries;
     std::chrono::milliseconds delay = retries.delay;
     for (int attempt = 1;; ++attempt) {
-        Deadline own = Deadline::after(retries.timeout, deadline.stop);
-        own.at = std::min(own.at, deadline.at);
-        Result<void> done = execution.perform(task, own);
+        Result<void> done = execution.perform(task, limited(deadline, retries.timeout));
         if (done || !retry || attempt >= retries.attempts ||
             done.error().code == ErrorCode::Cancelled || !may_pass(done.error().code))
             return done;
@@ -242,6 +247,7 @@ Result<std::optional<RunReport>> finish_earlier_runs(
         return catalog->finish_run(run.id, catalog::RunState::Failed, why, "");
     };
     for (const catalog::Run& old : unfinished) {
+        log::set_context("run", old.id.value);
         if (request.restart) {
             PX_TRY(give_up(old, "given up by --restart"));
             continue;
@@ -286,6 +292,7 @@ Result<std::optional<RunReport>> finish_earlier_runs(
         }
         if (old.ds == request.ds) same_ds = std::move(*report);
     }
+    log::set_context("run", "");
     return same_ds;
 }
 
@@ -355,6 +362,7 @@ Result<RunReport> run(const RunServices& services, const RunRequest& request,
     catalog = PX_TRY(services.open_catalog(catalog::OpenMode::ReadWrite));
     const catalog::Run begun = PX_TRY(catalog->begin_run(
         request.ds, definition.text, looked ? execution.input_fingerprint() : std::string()));
+    log::set_context("run", begun.id.value);
     if (services.step) services.step("run.begun");
     if (looked) looked = execution.begin(*catalog, begun);
     if (looked) {
@@ -436,6 +444,7 @@ Result<void> look_task(const RunServices& services, const TaskRequest& request, 
         catalog->begin_run(request.ds, services.definition.text,
                            looked ? execution.input_fingerprint() : std::string(), request.run));
     report.run_id = begun.id.value;
+    log::set_context("run", begun.id.value);
     if (services.step) services.step("run.begun");
     if (looked) looked = execution.begin(*catalog, begun);
     if (!looked) {
@@ -481,6 +490,7 @@ Result<void> later_task(const RunServices& services, const TaskRequest& request,
                                 run->id.value),
                     "Put them back, or begin anew with `px run --restart`");
     }
+    log::set_context("run", run->id.value);
     // The run keeps the pipeline file it began with.
     const Definition definition =
         PX_TRY(services.parse(run->pipeline_text).context("pipeline file of run " + run->id.value));
@@ -489,13 +499,13 @@ Result<void> later_task(const RunServices& services, const TaskRequest& request,
         services.work_folder / (publishes ? "scratch" : fmt::format("scratch/{}", ::getpid()))));
     RunExecution execution(services, definition, run->ds, RunExecution::Purpose::Run, services.lake,
                            scratch.path());
+    execution.perform_alone();
     if (!PX_TRY(execution.take_up(*catalog, *run))) {
         return fail(ErrorCode::Conflict,
                     fmt::format("task look of run {} was interrupted", run->id.value),
                     "Begin it anew with `px task look`");
     }
-    Deadline own = Deadline::after(definition.retries.timeout, deadline.stop);
-    own.at = std::min(own.at, deadline.at);
+    const Deadline own = limited(deadline, definition.retries.timeout);
     if (publishes) {
         for (const Task& before : make_graph(definition)) {
             if (before.stage != Stage::Look && before.stage != Stage::Publish)
@@ -547,13 +557,9 @@ Result<TaskReport> run_task(const RunServices& services, const TaskRequest& requ
     } else {
         PX_TRY(later_task(services, request, report, deadline));
     }
-    rusage usage{};
-    ::getrusage(RUSAGE_SELF, &usage);
-    const auto seconds = [](const timeval& time) {
-        return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-    };
-    report.cpu_s = seconds(usage.ru_utime) + seconds(usage.ru_stime);
-    report.memory_max_bytes = usage.ru_maxrss * 1024;
+    const ProcessUsage usage = process_usage();
+    report.cpu_s = usage.cpu_s;
+    report.memory_max_bytes = usage.memory_max_bytes;
     report.elapsed_s =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
     return report;
@@ -647,7 +653,11 @@ std::string report_json(const RunReport& report) {
                                                 {"total", report.chunks_total}}},
                         {"documents", report.documents},
                         {"reasons", json::value_from(report.reasons)},
-                        {"elapsed_s", report.elapsed_s}};
+                        {"elapsed_s", report.elapsed_s},
+                        {"cpu_s", report.cpu_s},
+                        {"memory_max_bytes", report.memory_max_bytes},
+                        {"bytes_written", report.bytes_written}};
+    if (report.cost) object["cost"] = *report.cost;
     if (report.release > 0) object["release"] = report.release;
     return json::serialize(object);
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -107,6 +108,10 @@ struct RunReport {
     std::vector<std::string> reasons;  ///< of a halt
     int64_t serving = 0;               ///< the release before this run; 0: none
     double elapsed_s = 0;
+    double cpu_s = 0;  ///< of the processes that said so: the run's own, or all its tasks'
+    int64_t memory_max_bytes = 0;  ///< of the largest of them
+    int64_t bytes_written = 0;     ///< of files new in the lake
+    std::optional<double> cost;    ///< estimate, in Definition::costs' currency
 };
 std::string report_json(const RunReport& report);
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "app/commands/commands.h"
+#include "app/telemetry.h"
 #include "base/log.h"
 #include "pipeline/graph.h"
 #include "pipeline/run.h"
@@ -12,7 +13,7 @@ namespace {
 using pipeline::RunReport;
 using pipeline::RunResult;
 
-std::string report_text(const RunReport& report, bool planned) {
+std::string report_text(const RunReport& report, bool planned, const std::string& currency) {
     std::string text;
     const char* const verb = planned ? "would " : "";
     for (const pipeline::SourceReport& source : report.sources) {
@@ -58,6 +59,12 @@ std::string report_text(const RunReport& report, bool planned) {
                     "meaning: make chunking.size smaller\n",
                     report.chunks_truncated);
             }
+            if (!planned && report.cost) {
+                text += fmt::format(
+                    "  cost             about {:.6f} {}: {:.1f} s of processor, "
+                    "{} bytes new in the lake\n",
+                    *report.cost, currency, report.cpu_s, report.bytes_written);
+            }
             if (!planned) {
                 text += fmt::format(
                     "Published release {} (run {}): {} documents, {} chunks, in {:.1f} s\n",
@@ -99,13 +106,15 @@ Result<int> run_once(CommandContext& context, const RunOptions& options) {
     request.restart = options.restart;
     request.retry = options.retry;
     if (options.from_landing) request.input = pipeline::RunRequest::Input::Landed;
-    const RunReport report =
-        PX_TRY(pipeline::run(app->run_services(), request, context.deadline()));
+    const TimestampMicros since = app->clock().now();
+    Result<RunReport> done = pipeline::run(app->run_services(), request, context.deadline());
+    send_runs(*app, since);
+    const RunReport report = PX_TRY(std::move(done));
     if (context.json) {
         print(pipeline::report_json(report) + "\n");
     } else {
         print(fmt::format("{} for {}\n{}", app->definition().name, report.ds,
-                          report_text(report, false)));
+                          report_text(report, false, app->definition().costs.currency)));
     }
     return exit_code(report);
 }
@@ -117,8 +126,10 @@ Result<int> task_once(CommandContext& context, const RunOptions& options) {
     request.run = options.run;
     request.ds = options.ds;
     request.lock_wait = std::chrono::seconds(options.lock_wait_s);
-    const pipeline::TaskReport report =
-        PX_TRY(pipeline::run_task(app->run_services(), request, context.deadline()));
+    Result<pipeline::TaskReport> done =
+        pipeline::run_task(app->run_services(), request, context.deadline());
+    send_task(*app, request.run, request.task);
+    const pipeline::TaskReport report = PX_TRY(std::move(done));
     print(pipeline::task_report_json(report) + "\n");
     switch (report.result) {
         case pipeline::TaskResult::Done:
@@ -141,7 +152,7 @@ Result<int> plan_once(CommandContext& context, const RunOptions& options) {
         print(pipeline::report_json(report) + "\n");
     } else {
         print(fmt::format("Plan of {} for {}\n{}", app->definition().name, report.ds,
-                          report_text(report, true)));
+                          report_text(report, true, app->definition().costs.currency)));
     }
     return exit_code(report);
 }
@@ -167,7 +178,7 @@ Result<int> backfill(CommandContext& context, const RunOptions& options) {
             print(pipeline::report_json(report) + "\n");
         } else {
             print(fmt::format("{} for {}\n{}", app->definition().name, report.ds,
-                              report_text(report, false)));
+                              report_text(report, false, app->definition().costs.currency)));
         }
         const int code = exit_code(report);
         if (code == kExitHalted) {
