@@ -698,13 +698,16 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
             }
         }
         if (const YAML::Node n = root["retries"]) {
-            PX_TRY(reader.expect_map(n, "retries", {"attempts", "delay", "backoff"}));
+            PX_TRY(reader.expect_map(n, "retries", {"attempts", "delay", "backoff", "timeout"}));
             if (n["attempts"]) {
                 definition.retries.attempts = static_cast<int>(
                     PX_TRY(reader.number(n["attempts"], "retries.attempts", 1, 100)));
             }
             if (n["delay"])
                 definition.retries.delay = PX_TRY(duration(reader, n["delay"], "retries.delay"));
+            if (n["timeout"])
+                definition.retries.timeout =
+                    PX_TRY(duration(reader, n["timeout"], "retries.timeout"));
             if (n["backoff"]) {
                 definition.retries.exponential = PX_TRY(reader.one_of<bool>(
                     n["backoff"], "retries.backoff", {{"exponential", true}, {"constant", false}}));

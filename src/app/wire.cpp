@@ -86,12 +86,12 @@ Result<std::unique_ptr<catalog::Catalog>> App::open_catalog(catalog::OpenMode mo
     return catalog::open_catalog(definition().catalog_url, definition().base_folder, mode, clock_);
 }
 
-Result<std::unique_ptr<catalog::PipelineLock>> App::lock_catalog() const {
+Result<std::unique_ptr<catalog::PipelineLock>> App::lock_catalog(catalog::LockMode mode) const {
     if (catalog_address_.kind == catalog::CatalogAddress::Kind::Sqlite) {
         return std::unique_ptr<catalog::PipelineLock>(std::make_unique<FileLock>(
-            PX_TRY(pipeline::RunLock::acquire(catalog_address_.file.string() + ".lock"))));
+            PX_TRY(pipeline::RunLock::acquire(catalog_address_.file.string() + ".lock", mode))));
     }
-    return PX_TRY(open_catalog(catalog::OpenMode::ReadWrite))->lock_pipeline();
+    return PX_TRY(open_catalog(catalog::OpenMode::ReadWrite))->lock_pipeline(mode);
 }
 
 Result<catalog::Catalog*> App::catalog() {
@@ -168,7 +168,7 @@ pipeline::RunServices App::run_services() {
             return {};
         },
         [this](catalog::OpenMode mode) { return open_catalog(mode); },
-        [this] { return lock_catalog(); },
+        [this](catalog::LockMode mode) { return lock_catalog(mode); },
         [this] { return encoder(); },
         [this](const std::string& text) -> Result<pipeline::Definition> {
             if (text == definition().text) return definition();

@@ -48,7 +48,7 @@ class App {
 
   private:
     App(Config config, Environment environment);
-    Result<std::unique_ptr<catalog::PipelineLock>> lock_catalog() const;
+    Result<std::unique_ptr<catalog::PipelineLock>> lock_catalog(catalog::LockMode mode) const;
     Config config_;
     Environment environment_;
     SystemClock clock_;

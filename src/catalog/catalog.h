@@ -46,6 +46,7 @@ struct Run {
     std::string message;            ///< of the halt or failure
     std::string report_json;  ///< counts: rows, quarantined, chunks embedded/reused/deleted …
     std::optional<ReleaseId> release;
+    std::string external_id;  ///< what an orchestrator calls the run; empty: nobody did
 };
 
 struct TaskAttempt {
@@ -141,6 +142,9 @@ class PipelineLock {
     virtual Result<void> check() = 0;
 };
 
+/// Exclusive: nobody else. Shared: others that share it, as the tasks of one run do.
+enum class LockMode { Exclusive, Shared };
+
 class Catalog {
   public:
     virtual ~Catalog() = default;
@@ -149,14 +153,19 @@ class Catalog {
     /// same time; it ends with its holder. Null: a catalog of one machine (SQLite), for which the
     /// lock file beside it does. Errors: Unavailable at once, naming the holder, when it is taken;
     /// Forbidden (opened for reading only).
-    virtual Result<std::unique_ptr<PipelineLock>> lock_pipeline() {
+    virtual Result<std::unique_ptr<PipelineLock>> lock_pipeline(
+        LockMode /*mode*/ = LockMode::Exclusive) {
         return std::unique_ptr<PipelineLock>();
     }
 
     virtual Result<Run> begin_run(const std::string& ds, const std::string& pipeline_text,
-                                  const std::string& input_fingerprint) = 0;
+                                  const std::string& input_fingerprint,
+                                  const std::string& external_id = {}) = 0;
+    /// The newest run an orchestrator gave this name.
+    virtual Result<std::optional<Run>> run_called(const std::string& external_id) = 0;
     /// Runs in state Running, oldest first: to be resumed by whoever holds the run lock.
     virtual Result<std::vector<Run>> unfinished_runs() = 0;
+    /// Attempts of the run that are still running end as failed.
     virtual Result<void> finish_run(const RunId& run, RunState state, const std::string& message,
                                     const std::string& report_json) = 0;
     virtual Result<std::optional<Run>> run(const RunId& id) = 0;
@@ -165,6 +174,8 @@ class Catalog {
 
     virtual Result<int> begin_task(const RunId& run,
                                    const std::string& task) = 0;  ///< attempt number, 1-based
+    /// Errors: NotFound (no such attempt); Conflict (it was taken over by a later one, or the run
+    /// ended meanwhile: what it did must not count).
     virtual Result<void> finish_task(const RunId& run, const std::string& task, int attempt,
                                      const std::string& state, const std::string& message,
                                      const std::string& output_json) = 0;
@@ -188,7 +199,8 @@ class Catalog {
     virtual Result<std::vector<QuarantineCount>> quarantine_counts(const RunId& run) = 0;
 
     /// The step that makes a release visible. Idempotent by run: a run that has a release gets that
-    /// one back. Also sets the run Published. published_at 0: now, but later than every release
+    /// one back. Also sets the run Published and its attempts that are still running done.
+    /// published_at 0: now, but later than every release
     /// before. Errors: NotFound (run), Conflict (run already ended otherwise; another release than
     /// expected_latest is the newest), InvalidArgument (a document of another partition, one listed
     /// twice, partitions that overlap).
@@ -217,7 +229,8 @@ struct SqliteCatalogOptions {
     Result<void> validate() const;
 };
 /// The clock outlives the catalog. Errors: NotFound (ReadOnly, no file), InvalidArgument (not a
-/// catalog; written by a newer px; ReadOnly and still to be migrated), Corrupt, Forbidden.
+/// catalog; written by a newer px), Conflict (ReadOnly and still to be migrated), Corrupt,
+/// Forbidden.
 Result<std::unique_ptr<Catalog>> open_sqlite_catalog(const std::filesystem::path& file,
                                                      OpenMode mode, const Clock& clock,
                                                      const SqliteCatalogOptions& options = {});
@@ -240,7 +253,8 @@ struct PostgresCatalogOptions {
 /// address: postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=… as libpq takes it, without
 /// parameters of ours. The clock outlives the catalog. No error names the password.
 /// Errors: NotFound (ReadOnly, no catalog there), InvalidArgument (address; the schema holds
-/// something else; written by a newer px; ReadOnly and still to be migrated), Unauthenticated,
+/// something else; written by a newer px), Conflict (ReadOnly and still to be migrated),
+/// Unauthenticated,
 /// Unavailable (no server, no such database, TLS, missing rights, a dropped table, a standby in
 /// mode ReadWrite, a server before 14).
 Result<std::unique_ptr<Catalog>> open_postgres_catalog(const std::string& address, OpenMode mode,

@@ -163,6 +163,39 @@ TEST_P(CatalogConformance, TasksCountTheirAttemptsAndKeepTheirOutput) {
     EXPECT_EQ(catalog->begin_task(RunId{"none"}, "index").error().code, ErrorCode::NotFound);
 }
 
+TEST_P(CatalogConformance, AnAttemptThatWasTakenOverOrWhoseRunEndedCountsNoMore) {
+    auto catalog = open();
+    const RunId run = catalog->begin_run("2026-11-23", "", "").value().id;
+    EXPECT_EQ(catalog->begin_task(run, "index").value(), 1);
+    EXPECT_EQ(catalog->begin_task(run, "index").value(), 2);
+    EXPECT_THAT(catalog->finish_task(run, "index", 1, "done", "", "{\"of\":1}"),
+                px::testing::IsError(ErrorCode::Conflict, "attempt 1 of task index"));
+    ASSERT_TRUE(catalog->finish_task(run, "index", 2, "done", "", "{\"of\":2}"));
+    EXPECT_EQ(catalog->task_output(run, "index").value(), "{\"of\":2}");
+    EXPECT_EQ(catalog->begin_task(run, "embed").value(), 1);
+    ASSERT_TRUE(catalog->finish_run(run, RunState::Failed, "why", ""));
+    EXPECT_THAT(catalog->finish_task(run, "embed", 1, "done", "", "{}"),
+                px::testing::IsError(ErrorCode::Conflict));
+    EXPECT_EQ(catalog->tasks(run).value().back().state, "failed");
+    EXPECT_EQ(catalog->tasks(run).value().back().finished_at, clock_.now());
+}
+
+TEST_P(CatalogConformance, ARunIsFoundByTheNameAnOrchestratorGaveItTheNewestFirst) {
+    auto catalog = open();
+    const std::string name = "scheduled__2026-11-23T01:00:00+00:00 \xC3\xA9";
+    EXPECT_EQ(catalog->run_called(name).value(), std::nullopt);
+    const catalog::Run first = catalog->begin_run("2026-11-23", "text", "print", name).value();
+    EXPECT_EQ(first.external_id, name);
+    catalog->begin_run("2026-11-23", "", "").value();
+    EXPECT_EQ(catalog->run_called(name).value()->id, first.id);
+    EXPECT_EQ(catalog->run_called(name).value()->pipeline_text, "text");
+    EXPECT_EQ(catalog->run_called("").value(), std::nullopt);
+    const catalog::Run second = catalog->begin_run("2026-11-23", "", "", name).value();
+    EXPECT_EQ(catalog->run_called(name).value()->id, second.id);
+    EXPECT_EQ(catalog->run(first.id).value()->external_id, name);
+    EXPECT_EQ(catalog->runs(1).value()[0].external_id, name);
+}
+
 TEST_P(CatalogConformance, LandedFilesChecksAndCountsAreRecordedOnce) {
     auto catalog = open();
     RunId run = catalog->begin_run("2026-11-23", "", "").value().id;
@@ -296,6 +329,19 @@ TEST_P(CatalogConformance, AReleaseIsPublishedOnceAndHoldsEverything) {
     EXPECT_EQ(row.extra_json, expected.extra_json);
     EXPECT_EQ(row.text_length, 7);
     EXPECT_EQ(catalog->document(ReleaseId{1}, "reports/2").value(), std::nullopt);
+}
+
+TEST_P(CatalogConformance, AttemptsThatRunWhenTheirRunIsPublishedAreDone) {
+    auto catalog = open();
+    Publication publication;
+    publication.release.run = catalog->begin_run("2026-11-23", "", "").value().id;
+    publication.release.ds = "2026-11-23";
+    EXPECT_EQ(catalog->begin_task(publication.release.run, "publish").value(), 1);
+    ASSERT_TRUE(catalog->publish(publication));
+    const std::vector<TaskAttempt> tasks = catalog->tasks(publication.release.run).value();
+    ASSERT_EQ(tasks.size(), 1u);
+    EXPECT_EQ(tasks[0].state, "done");
+    EXPECT_TRUE(tasks[0].finished_at);
 }
 
 TEST_P(CatalogConformance, OnlyChangedDocumentsAreTouched) {

@@ -96,16 +96,30 @@ Result<CatalogAddress> parse_catalog_address(std::string_view address,
                 "Write it as sqlite:./catalog.db or postgresql://USER:PASSWORD@HOST:PORT/DATABASE");
 }
 
-Result<std::unique_ptr<Catalog>> open_catalog(std::string_view address,
-                                              const std::filesystem::path& base_folder,
-                                              OpenMode mode, const Clock& clock) {
-    const CatalogAddress parsed = PX_TRY(parse_catalog_address(address, base_folder));
+namespace {
+
+Result<std::unique_ptr<Catalog>> open_parsed(const CatalogAddress& parsed, OpenMode mode,
+                                             const Clock& clock) {
     if (parsed.kind == CatalogAddress::Kind::Sqlite)
         return open_sqlite_catalog(parsed.file, mode, clock);
     PostgresCatalogOptions options;
     options.schema = parsed.schema;
     options.connections_max = parsed.connections_max;
     return open_postgres_catalog(parsed.connection, mode, clock, options);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Catalog>> open_catalog(std::string_view address,
+                                              const std::filesystem::path& base_folder,
+                                              OpenMode mode, const Clock& clock) {
+    const CatalogAddress parsed = PX_TRY(parse_catalog_address(address, base_folder));
+    Result<std::unique_ptr<Catalog>> opened = open_parsed(parsed, mode, clock);
+    if (opened || mode == OpenMode::ReadWrite || opened.error().code != ErrorCode::Conflict)
+        return opened;
+    // Of an older px: whoever may write brings it forward, so that a new px serves at once.
+    if (!open_parsed(parsed, OpenMode::ReadWrite, clock)) return opened;
+    return open_parsed(parsed, mode, clock);
 }
 
 }  // namespace px::catalog

@@ -32,8 +32,8 @@ struct CatalogAddress {
 Result<CatalogAddress> parse_catalog_address(std::string_view address,
                                              const std::filesystem::path& base_folder);
 
-/// The catalog behind an address; see open_sqlite_catalog and open_postgres_catalog. The clock
-/// outlives it.
+/// The catalog behind an address; see open_sqlite_catalog and open_postgres_catalog. One of an
+/// older px is brought forward, also for reading. The clock outlives it.
 Result<std::unique_ptr<Catalog>> open_catalog(std::string_view address,
                                               const std::filesystem::path& base_folder,
                                               OpenMode mode, const Clock& clock);

@@ -82,6 +82,13 @@ Error no_attempt(const RunId& run, std::string_view task, int attempt) {
                             run.value));
 }
 
+Error attempt_ended(const RunId& run, std::string_view task, int attempt, std::string_view state) {
+    return fail(ErrorCode::Conflict,
+                fmt::format("attempt {} of task {} in run {} has ended already ({})", attempt, task,
+                            run.value, state),
+                "Another px took it over, or the run ended meanwhile; what it left is not used");
+}
+
 Error listed_twice(const DocumentRow& row) {
     return fail(ErrorCode::InvalidArgument,
                 fmt::format("document {} is listed twice in source {} ds {}", row.document_id,
@@ -111,7 +118,7 @@ Error newer_catalog(int64_t found, size_t known) {
 
 Error older_catalog(int64_t found, size_t known) {
     return fail(
-        ErrorCode::InvalidArgument,
+        ErrorCode::Conflict,
         fmt::format("the catalog has schema version {}, this px needs version {}", found, known),
         "run `px run` once: it brings the catalog forward");
 }

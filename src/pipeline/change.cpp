@@ -1,6 +1,38 @@
 #include "pipeline/change.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+
 namespace px::pipeline {
+
+namespace {
+
+bool same_name(std::string_view a, std::string_view b) {
+    return std::ranges::equal(a, b, [](char x, char y) {
+        const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; };
+        return lower(x) == lower(y);
+    });
+}
+
+}  // namespace
+
+std::string clash(const lake::Snapshot& table, const columnar::Field& field) {
+    for (const columnar::Field& known : table.schema.fields) {
+        if (!same_name(known.name, field.name)) continue;
+        if (known.name != field.name) {
+            return fmt::format("column '{}' differs from its column '{}' only in case", field.name,
+                               known.name);
+        }
+        if (!(known.type == field.type)) {
+            return fmt::format("column '{}' is {} in the lake and {} now", field.name,
+                               columnar::delta_type_name(known.type),
+                               columnar::delta_type_name(field.type));
+        }
+    }
+    return {};
+}
 
 namespace {
 

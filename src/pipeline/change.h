@@ -20,6 +20,9 @@ struct SourceChange {
     columnar::Schema schema;                                    ///< of the table, with ds
 };
 
+/// Why a table can't take a column; empty: it can.
+std::string clash(const lake::Snapshot& table, const columnar::Field& field);
+
 /// The table as it will be after the change: base (nullopt: no table) without the replaced
 /// partitions, plus the new files.
 Result<engine::TableSource> table_after(const std::optional<lake::Snapshot>& base,

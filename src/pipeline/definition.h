@@ -60,6 +60,7 @@ struct RetryDefinition {
     int attempts = 3;
     std::chrono::seconds delay{300};
     bool exponential = true;
+    std::chrono::seconds timeout{86'400};  ///< of one attempt of a task
 };
 
 struct Definition {

@@ -1,8 +1,9 @@
-// Run: the stage graph executed for one logical date, from the outside world to a published
-// release. Rank 4. The only code that calls one stage after another. One run at a time holds the
-// lock of a pipeline; it first finishes what an earlier, killed run left.
+// Run: the stage graph (pipeline/graph.h) executed for one logical date, from the outside world to
+// a published release. Rank 4. The only code that calls one stage after another. One run at a time
+// holds the lock of a pipeline; it first finishes what an earlier, killed run left.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -40,7 +41,7 @@ struct RunServices {
     /// Opens the catalog; read-only fails with NotFound before the first run.
     std::function<Result<std::unique_ptr<catalog::Catalog>>(catalog::OpenMode)> open_catalog;
     /// The lock of whoever shares the catalog. Errors: Unavailable naming the holder.
-    std::function<Result<std::unique_ptr<catalog::PipelineLock>>()> lock_catalog;
+    std::function<Result<std::unique_ptr<catalog::PipelineLock>>(catalog::LockMode)> lock_catalog;
     /// Loads the encoder, once; only called when a source has text.
     std::function<Result<const embed::Encoder*>()> encoder;
     /// Reads a pipeline file's text again, for runs that began with another version of it.
@@ -49,11 +50,14 @@ struct RunServices {
     std::function<Result<bool>(const std::string& text)> has_same_services;
 };
 
-/// While it lives, no other px writes to this pipeline's work folder or to what its catalog rules.
+/// While it lives, no other px writes to this pipeline's work folder or to what its catalog rules;
+/// shared, only tasks of runs that are under way do.
 class PipelineLock {
   public:
-    /// Errors: Unavailable naming the process that holds it.
-    static Result<PipelineLock> acquire(const RunServices& services);
+    /// Tries until the deadline, at least once. Errors: Unavailable naming the process that holds
+    /// it.
+    static Result<PipelineLock> acquire(const RunServices& services, catalog::LockMode mode,
+                                        const Deadline& deadline);
     /// Errors: Unavailable once the lock was lost, as when a database server ended its session.
     Result<void> check() const { return catalog_->check(); }
 
@@ -71,6 +75,8 @@ struct RunRequest {
     enum class Input { Outside, Landed } input = Input::Outside;
     /// Gives up an unfinished run instead of finishing it.
     bool restart = false;
+    /// Starts a task that failed for a reason that may pass again, as the definition's retries say.
+    bool retry = false;
 };
 
 enum class RunResult { Published, Unchanged, Halted };
@@ -114,8 +120,39 @@ Result<RunReport> run(const RunServices& services, const RunRequest& request,
 Result<RunReport> plan(const RunServices& services, const RunRequest& request,
                        const Deadline& deadline);
 
-/// The stage graph of a pipeline as data: {tasks: [{name, stage, source, depends_on}], …}.
-std::string graph_json(const Definition& definition);
+struct TaskRequest {
+    std::string task;  ///< of the graph
+    std::string run;   ///< what an orchestrator calls the run, or our own id of it
+    std::string ds;
+    /// How long to wait for another px to be done with the pipeline.
+    std::chrono::milliseconds lock_wait{60'000};
+};
+
+enum class TaskResult { Done, NothingToDo, Halted };
+
+struct TaskReport {
+    std::string task, ds;
+    TaskResult result = TaskResult::Done;
+    std::string run_id;                ///< empty when nothing was begun
+    bool already = false;              ///< it had been done before
+    int attempt = 0;                   ///< 0: none was needed
+    std::vector<std::string> reasons;  ///< of a halt
+    std::string metrics_json;          ///< what the task counted
+    double elapsed_s = 0;
+    double cpu_s = 0;  ///< of this process
+    int64_t memory_max_bytes = 0;
+};
+/// One line.
+std::string task_report_json(const TaskReport& report);
+
+/// Executes one task of a run's graph (make_graph) by itself, for orchestrators that hold the graph
+/// themselves: "look" begins the run, "publish" ends it. Idempotent: a task done before is done.
+/// Tasks that do not wait for each other may work at the same time, in several processes. Errors:
+/// InvalidArgument (no such task, another date, a task before its turn), NotFound (no such run),
+/// Conflict (the run failed, or another process took the task over), those of the task. A run
+/// stays unfinished until it is published, has halted, or is taken up by run().
+Result<TaskReport> run_task(const RunServices& services, const TaskRequest& request,
+                            const Deadline& deadline);
 
 /// Re-derives a document's text from the landed bytes, for citations. definition: of the run that
 /// brought the document.

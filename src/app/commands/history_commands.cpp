@@ -343,8 +343,8 @@ Result<int> vacuum(CommandContext& context, const ListOptions& options) {
     const auto app = PX_TRY(context.open_app());
     catalog::Catalog* catalog = PX_TRY(app->catalog());
     // No run may begin, or publish, while files are looked through.
-    const pipeline::PipelineLock lock =
-        PX_TRY(pipeline::PipelineLock::acquire(app->run_services()));
+    const pipeline::PipelineLock lock = PX_TRY(pipeline::PipelineLock::acquire(
+        app->run_services(), catalog::LockMode::Exclusive, {std::chrono::steady_clock::now(), {}}));
     if (!PX_TRY(catalog->unfinished_runs()).empty()) {
         return fail(ErrorCode::Conflict, "a run is unfinished; its staged files must stay",
                     "Finish it with `px run` first");

@@ -2,6 +2,7 @@
 
 #include "app/commands/commands.h"
 #include "base/log.h"
+#include "pipeline/graph.h"
 #include "pipeline/run.h"
 
 namespace px::app {
@@ -83,7 +84,10 @@ int exit_code(const RunReport& report) {
 struct RunOptions {
     std::string ds;
     std::string from, to;
+    std::string task, run;
+    int lock_wait_s = 60;
     bool restart = false;
+    bool retry = false;
     bool from_landing = false;
     bool newest_first = false;
 };
@@ -93,6 +97,7 @@ Result<int> run_once(CommandContext& context, const RunOptions& options) {
     pipeline::RunRequest request;
     request.ds = options.ds.empty() ? today(app->clock()) : options.ds;
     request.restart = options.restart;
+    request.retry = options.retry;
     if (options.from_landing) request.input = pipeline::RunRequest::Input::Landed;
     const RunReport report =
         PX_TRY(pipeline::run(app->run_services(), request, context.deadline()));
@@ -103,6 +108,27 @@ Result<int> run_once(CommandContext& context, const RunOptions& options) {
                           report_text(report, false)));
     }
     return exit_code(report);
+}
+
+Result<int> task_once(CommandContext& context, const RunOptions& options) {
+    const auto app = PX_TRY(context.open_app());
+    pipeline::TaskRequest request;
+    request.task = options.task;
+    request.run = options.run;
+    request.ds = options.ds;
+    request.lock_wait = std::chrono::seconds(options.lock_wait_s);
+    const pipeline::TaskReport report =
+        PX_TRY(pipeline::run_task(app->run_services(), request, context.deadline()));
+    print(pipeline::task_report_json(report) + "\n");
+    switch (report.result) {
+        case pipeline::TaskResult::Done:
+            return kExitDone;
+        case pipeline::TaskResult::NothingToDo:
+            return kExitNothingToDo;
+        case pipeline::TaskResult::Halted:
+            return kExitHalted;
+    }
+    return 1;
 }
 
 Result<int> plan_once(CommandContext& context, const RunOptions& options) {
@@ -164,10 +190,28 @@ void add_run_commands(CLI::App& cli, CommandContext& context) {
     run->add_option("--ds", options->ds, "Logical date, YYYY-MM-DD (default: today, UTC)");
     run->add_flag("--restart", options->restart,
                   "Give up an unfinished run instead of finishing it");
+    run->add_flag("--retry", options->retry,
+                  "Start a task that failed for a reason that may pass again, as retries: says");
     run->add_flag("--from-landing", options->from_landing,
                   "Use the files landed for this date before, not the sources");
     run->callback([&context, options] {
         context.chosen = [&context, options] { return run_once(context, *options); };
+    });
+
+    CLI::App* task = cli.add_subcommand(
+        "task",
+        "Execute one task of the graph by itself, for orchestrators; prints a line of JSON");
+    task->add_option("NAME", options->task, "A task of `px graph`, such as look or stage.reports")
+        ->required();
+    task->add_option("--run-id", options->run,
+                     "What names the run: any text, the same for all its tasks")
+        ->required();
+    task->add_option("--ds", options->ds, "Logical date, YYYY-MM-DD")->required();
+    task->add_option("--lock-wait", options->lock_wait_s,
+                     "Seconds to wait for another px to be done with the pipeline (60)")
+        ->check(CLI::Range(0, 86'400));
+    task->callback([&context, options] {
+        context.chosen = [&context, options] { return task_once(context, *options); };
     });
 
     CLI::App* plan =

@@ -160,7 +160,7 @@ TEST_F(SqliteTest, AnImmutableReaderLeavesNoFilesBehind) {
 TEST_F(SqliteTest, AJournalThatCannotBeOpenedIsNoMissingDatabase) {
     { ASSERT_TRUE(make().exec("pragma journal_mode = wal; create table t(a)")); }
     std::filesystem::create_directory(file().string() + "-wal");
-    const Result<Database> database = Database::open(file(), {.mode = OpenMode::ReadWrite});
+    Result<Database> database = Database::open(file(), {.mode = OpenMode::ReadWrite});
     ASSERT_TRUE(database);
     const auto asked = database->query_int64("select count(*) from t");
     ASSERT_FALSE(asked);

@@ -138,8 +138,14 @@ DO $do$ BEGIN
 END $do$;
 )sql";
 
-constexpr std::array<PostgresMigration, 1> kMigrations = {{
+constexpr std::string_view kExternalIds = R"sql(
+ALTER TABLE runs ADD COLUMN external_id text COLLATE "C" NOT NULL DEFAULT '';
+CREATE INDEX runs_by_external_id ON runs (external_id, run_number) WHERE external_id <> '';
+)sql";
+
+constexpr std::array<PostgresMigration, 2> kMigrations = {{
     {"runs, releases and documents", kFirstTables},
+    {"names orchestrators give to runs", kExternalIds},
 }};
 
 constexpr std::array<std::string_view, 11> kTables = {"schema_version",

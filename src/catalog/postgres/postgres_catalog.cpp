@@ -44,7 +44,7 @@ std::string new_token() {
 
 constexpr std::string_view kRunColumns =
     "r.run_id, r.ds, r.state, r.started_at, r.finished_at, r.input_fingerprint, r.message, "
-    "r.report_json, p.release_id";
+    "r.report_json, p.release_id, r.external_id";
 constexpr std::string_view kRunTables = "runs r LEFT JOIN releases p ON p.run_id = r.run_id";
 
 Result<Run> run_at(const Rows& rows, int row) {
@@ -60,8 +60,19 @@ Result<Run> run_at(const Rows& rows, int row) {
     run.message = text_at(rows, row, 6);
     run.report_json = text_at(rows, row, 7);
     if (!rows.is_null(row, 8)) run.release = ReleaseId{rows.int64(row, 8)};
-    run.pipeline_text = text_at(rows, row, 9);
+    run.external_id = text_at(rows, row, 9);
+    run.pipeline_text = text_at(rows, row, 10);
     return run;
+}
+
+/// Attempts that are running when their run ends, end with it.
+Result<void> end_attempts(Session& session, const RunId& run, std::string_view state,
+                          TimestampMicros at) {
+    PX_TRY(
+        session.execute("UPDATE task_attempts SET state = $2, finished_at = $3 WHERE run_id = $1 "
+                        "AND state = 'running'",
+                        Parameters().text(run.value).text(state).instant(at)));
+    return {};
 }
 
 constexpr std::string_view kLandedColumns =
@@ -329,7 +340,7 @@ class PostgresCatalog final : public Catalog {
 
     SessionPool& pool() { return pool_; }
 
-    Result<std::unique_ptr<PipelineLock>> lock_pipeline() override {
+    Result<std::unique_ptr<PipelineLock>> lock_pipeline(LockMode mode) override {
         if (pool_.mode() == OpenMode::ReadOnly) {
             return fail(ErrorCode::Forbidden,
                         fmt::format("the catalog {} was opened for reading only", pool_.shown()));
@@ -344,7 +355,8 @@ class PostgresCatalog final : public Catalog {
             session->run("SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; "
                          "SET tcp_keepalives_count = 3; SET idle_session_timeout = 0"));
         Rows taken = PX_TRY(session->execute(
-            fmt::format("SELECT pg_catalog.pg_try_advisory_lock({})", pool_.lock_keys("run"))));
+            fmt::format("SELECT pg_catalog.pg_try_advisory_lock{}({})",
+                        mode == LockMode::Shared ? "_shared" : "", pool_.lock_keys("run"))));
         if (taken.boolean(0, 0)) {
             return std::unique_ptr<PipelineLock>(
                 std::make_unique<PostgresLock>(std::move(session)));
@@ -364,7 +376,8 @@ class PostgresCatalog final : public Catalog {
     }
 
     Result<Run> begin_run(const std::string& ds, const std::string& pipeline_text,
-                          const std::string& input_fingerprint) override {
+                          const std::string& input_fingerprint,
+                          const std::string& external_id) override {
         const std::string token = new_token();
         return pool_.write([&](Session& session) -> Result<Run> {
             Rows done = PX_TRY(
@@ -382,10 +395,11 @@ class PostgresCatalog final : public Catalog {
             run.started_at = clock_.now();
             run.pipeline_text = pipeline_text;
             run.input_fingerprint = input_fingerprint;
+            run.external_id = external_id;
             PX_TRY(session.execute(
                 "INSERT INTO runs (run_number, run_id, ds, sequence, state, started_at, "
-                "pipeline_text, input_fingerprint, token) "
-                "VALUES ($1, $2, $3, $4, 'running', $5, $6, $7, $8)",
+                "pipeline_text, input_fingerprint, token, external_id) "
+                "VALUES ($1, $2, $3, $4, 'running', $5, $6, $7, $8, $9)",
                 Parameters()
                     .int64(last.int64(0, 1))
                     .text(run.id.value)
@@ -394,7 +408,8 @@ class PostgresCatalog final : public Catalog {
                     .instant(run.started_at)
                     .text(pipeline_text)
                     .text(input_fingerprint)
-                    .text(token)));
+                    .text(token)
+                    .text(external_id)));
             return run;
         });
     }
@@ -431,7 +446,19 @@ class PostgresCatalog final : public Catalog {
                     .instant(finished_at)
                     .text(message)
                     .text(report_json)));
-            return {};
+            if (state == RunState::Running) return {};
+            return end_attempts(session, run, "failed", clock_.now());
+        });
+    }
+
+    Result<std::optional<Run>> run_called(const std::string& external_id) override {
+        return pool_.read([&](Session& session) -> Result<std::optional<Run>> {
+            Rows rows = PX_TRY(session.execute(
+                fmt::format("SELECT {}, r.pipeline_text FROM {} WHERE r.external_id = $1 AND "
+                            "r.external_id <> '' ORDER BY r.run_number DESC LIMIT 1",
+                            kRunColumns, kRunTables),
+                Parameters().text(external_id)));
+            return first(rows, run_at);
         });
     }
 
@@ -486,7 +513,8 @@ class PostgresCatalog final : public Catalog {
         return pool_.write([&](Session& session) -> Result<void> {
             Rows updated = PX_TRY(session.execute(
                 "UPDATE task_attempts SET state = $4, message = $5, output_json = $6, "
-                "finished_at = $7 WHERE run_id = $1 AND task = $2 AND attempt = $3",
+                "finished_at = $7 WHERE run_id = $1 AND task = $2 AND attempt = $3 "
+                "AND state = 'running'",
                 Parameters()
                     .text(run.value)
                     .text(task)
@@ -495,8 +523,21 @@ class PostgresCatalog final : public Catalog {
                     .text(message)
                     .text(output_json)
                     .instant(clock_.now())));
-            if (updated.affected() == 0) return no_attempt(run, task, attempt);
-            return {};
+            if (updated.affected() > 0) return {};
+            Rows known = PX_TRY(session.execute(
+                "SELECT state, state = $4 AND message = $5 AND output_json = $6 FROM task_attempts "
+                "WHERE run_id = $1 AND task = $2 AND attempt = $3",
+                Parameters()
+                    .text(run.value)
+                    .text(task)
+                    .int64(attempt)
+                    .text(state)
+                    .text(message)
+                    .text(output_json)));
+            if (known.row_count() == 0) return no_attempt(run, task, attempt);
+            // Done before, when only the reply was lost.
+            if (known.boolean(0, 1)) return {};
+            return attempt_ended(run, task, attempt, known.text(0, 0));
         });
     }
 
@@ -749,6 +790,7 @@ class PostgresCatalog final : public Catalog {
                                 "$3 WHERE run_id = $1",
                                 Parameters().text(run.value).instant(at).text(
                                     publication.report ? publication.report(*made) : "")));
+            PX_TRY(end_attempts(session, run, "done", at));
             return std::move(*made);
         });
     }

@@ -127,8 +127,14 @@ CREATE VIEW documents AS
     FROM analytics_metadata WHERE to_release IS NULL;
 )sql";
 
-constexpr std::array<Migration, 1> kMigrations = {{
+constexpr std::string_view kExternalIds = R"sql(
+ALTER TABLE runs ADD COLUMN external_id TEXT NOT NULL DEFAULT '';
+CREATE INDEX runs_by_external_id ON runs (external_id, run_number) WHERE external_id <> '';
+)sql";
+
+constexpr std::array<Migration, 2> kMigrations = {{
     {"runs, releases and documents", kFirstTables},
+    {"names orchestrators give to runs", kExternalIds},
 }};
 
 }  // namespace

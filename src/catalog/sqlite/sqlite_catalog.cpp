@@ -79,7 +79,7 @@ std::string text_at(const Statement& row, int column) {
 constexpr std::string_view kRunColumns =
     "r.run_id, r.ds, r.state, r.started_at, r.finished_at, r.input_fingerprint, r.message, "
     "r.report_json, "
-    "p.release_id, r.pipeline_text";
+    "p.release_id, r.external_id, r.pipeline_text";
 constexpr std::string_view kRunTables = "runs r LEFT JOIN releases p ON p.run_id = r.run_id";
 
 Result<Run> run_at(const Statement& row) {
@@ -95,8 +95,20 @@ Result<Run> run_at(const Statement& row) {
     run.message = text_at(row, 6);
     run.report_json = text_at(row, 7);
     if (!row.is_null(8)) run.release = ReleaseId{row.column_int64(8)};
-    run.pipeline_text = text_at(row, 9);
+    run.external_id = text_at(row, 9);
+    run.pipeline_text = text_at(row, 10);
     return run;
+}
+
+/// Attempts that are running when their run ends, end with it.
+Result<void> end_attempts(Database& database, const RunId& run, std::string_view state,
+                          TimestampMicros at) {
+    Statement update = PX_TRY(
+        database.prepare("UPDATE task_attempts SET state = ?2, finished_at = ?3 WHERE run_id = ?1 "
+                         "AND state = 'running'"));
+    update.bind_text(1, run.value).bind_text(2, state);
+    bind_instant(update, 3, at);
+    return update.run();
 }
 
 Result<LandedFile> landed_at(const Statement& row) {
@@ -281,7 +293,8 @@ class SqliteCatalog final : public Catalog {
     ConnectionPool& pool() { return pool_; }
 
     Result<Run> begin_run(const std::string& ds, const std::string& pipeline_text,
-                          const std::string& input_fingerprint) override {
+                          const std::string& input_fingerprint,
+                          const std::string& external_id) override {
         return pool_.write([&](Database& database) -> Result<Run> {
             Statement last =
                 PX_TRY(database.prepare("SELECT max(sequence) FROM runs WHERE ds = ?"));
@@ -294,13 +307,15 @@ class SqliteCatalog final : public Catalog {
             run.started_at = clock_.now();
             run.pipeline_text = pipeline_text;
             run.input_fingerprint = input_fingerprint;
+            run.external_id = external_id;
             Statement insert = PX_TRY(database.prepare(
                 "INSERT INTO runs (run_id, ds, sequence, state, started_at, pipeline_text, "
-                "input_fingerprint) VALUES (?, ?, ?, 'running', ?, ?, ?)"));
+                "input_fingerprint, external_id) VALUES (?, ?, ?, 'running', ?, ?, ?, ?)"));
             insert.bind_text(1, run.id.value).bind_text(2, ds).bind_int64(3, sequence);
             bind_instant(insert, 4, run.started_at)
                 .bind_text(5, pipeline_text)
-                .bind_text(6, input_fingerprint);
+                .bind_text(6, input_fingerprint)
+                .bind_text(7, external_id);
             PX_TRY(insert.run());
             return run;
         });
@@ -334,7 +349,9 @@ class SqliteCatalog final : public Catalog {
                                         "report_json = ?5 WHERE run_id = ?1"));
             update.bind_text(1, run.value).bind_text(2, run_state_name(state));
             bind_instant(update, 3, clock_.now()).bind_text(4, message).bind_text(5, report_json);
-            return update.run();
+            PX_TRY(update.run());
+            if (state == RunState::Running) return {};
+            return end_attempts(database, run, "failed", clock_.now());
         });
     }
 
@@ -343,6 +360,18 @@ class SqliteCatalog final : public Catalog {
             Statement rows = PX_TRY(database.prepare(
                 fmt::format("SELECT {} FROM {} WHERE r.run_id = ?", kRunColumns, kRunTables)));
             rows.bind_text(1, id.value);
+            if (!PX_TRY(rows.step())) return std::optional<Run>();
+            return std::optional<Run>(PX_TRY(run_at(rows)));
+        });
+    }
+
+    Result<std::optional<Run>> run_called(const std::string& external_id) override {
+        return pool_.read([&](Database& database) -> Result<std::optional<Run>> {
+            Statement rows = PX_TRY(database.prepare(
+                fmt::format("SELECT {} FROM {} WHERE r.external_id = ?1 AND ?1 <> '' "
+                            "ORDER BY r.run_number DESC LIMIT 1",
+                            kRunColumns, kRunTables)));
+            rows.bind_text(1, external_id);
             if (!PX_TRY(rows.step())) return std::optional<Run>();
             return std::optional<Run>(PX_TRY(run_at(rows)));
         });
@@ -393,7 +422,8 @@ class SqliteCatalog final : public Catalog {
             Statement update =
                 PX_TRY(database.prepare("UPDATE task_attempts SET state = ?4, message = ?5, "
                                         "output_json = ?6, finished_at = ?7 "
-                                        "WHERE run_id = ?1 AND task = ?2 AND attempt = ?3"));
+                                        "WHERE run_id = ?1 AND task = ?2 AND attempt = ?3 "
+                                        "AND state = 'running'"));
             update.bind_text(1, run.value)
                 .bind_text(2, task)
                 .bind_int64(3, attempt)
@@ -401,10 +431,13 @@ class SqliteCatalog final : public Catalog {
             update.bind_text(5, message).bind_text(6, output_json);
             bind_instant(update, 7, clock_.now());
             PX_TRY(update.run());
-            if (database.changes() == 0) {
-                return no_attempt(run, task, attempt);
-            }
-            return {};
+            if (database.changes() > 0) return {};
+            Statement known = PX_TRY(
+                database.prepare("SELECT state FROM task_attempts WHERE run_id = ?1 AND task = ?2 "
+                                 "AND attempt = ?3"));
+            known.bind_text(1, run.value).bind_text(2, task).bind_int64(3, attempt);
+            if (!PX_TRY(known.step())) return no_attempt(run, task, attempt);
+            return attempt_ended(run, task, attempt, known.column_text(0));
         });
     }
 
@@ -654,6 +687,7 @@ class SqliteCatalog final : public Catalog {
             bind_instant(finish, 2, at)
                 .bind_text(3, publication.report ? publication.report(*made) : "");
             PX_TRY(finish.run());
+            PX_TRY(end_attempts(database, run, "done", at));
             return std::move(*made);
         });
     }

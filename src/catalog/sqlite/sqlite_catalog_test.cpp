@@ -212,7 +212,7 @@ TEST_F(SqliteCatalogTest, MigrationsGoForwardStepByStepAndAFailedOneLeavesTheLas
     std::vector<Migration> steps = {{"one", "create table a(x); insert into a values (1)"}};
     ASSERT_TRUE(migrate(database, steps, clock_));
     steps.push_back({"two", "alter table a add column y; update a set y = x + 1"});
-    EXPECT_EQ(check_version(database, steps).error().code, ErrorCode::InvalidArgument);
+    EXPECT_EQ(check_version(database, steps).error().code, ErrorCode::Conflict);
     ASSERT_TRUE(migrate(database, steps, clock_));
     ASSERT_TRUE(check_version(database, steps));
     EXPECT_EQ(database.query_int64("select y from a").value(), 2);
