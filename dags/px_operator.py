@@ -1,7 +1,7 @@
 """Runs one task of a pipeline, `px task NAME`, as a task of Airflow 3.
 
-What it means to Airflow: exit 0 done, 99 nothing to do (skipped), 3 halted by the gate (failed, and not tried again: the input has to be
-mended), anything else failed and tried again. The last line of stdout, one JSON object, is the task's XCom; the log of px is the task's log.
+What it means to Airflow: exit 0 done, 99 nothing to do (skipped), 3 halted by the gate and 2 wrong usage (failed, and not tried again: the input
+or the pipeline file has to be mended), anything else failed and tried again. The last line of stdout, one JSON object, is the task's XCom; the log of px is the task's log.
 Secrets come from the worker's environment or from the .env file beside the pipeline file, never from here.
 """
 
@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-HALTED, NOTHING_TO_DO = 3, 99
+WRONG_USAGE, HALTED, NOTHING_TO_DO = 2, 3, 99
 LAST_LINES = 20  # of the log, told again in the error
 
 
@@ -51,9 +51,10 @@ class PxOperator(BaseOperator):
         if code == HALTED:
             raise AirflowFailException(f"{self.task}: the gate halted the run, and the release before it keeps serving\n" + "\n".join(log))
         if code != 0:
-            raise AirflowException(f"px task {self.task} ended with {code}\n" + "\n".join(log))
+            kind = AirflowFailException if code == WRONG_USAGE else AirflowException
+            raise kind(f"px task {self.task} ended with {code}\n" + "\n".join(log))
         for asset in self.outlets:
-            context["outlet_events"][asset].extra = {key: report[key] for key in ("run", "ds", "release") if key in report}
+            context["outlet_events"][asset].extra = {"run": report["run"], "ds": report["ds"], "release": report["metrics"]["release"]}
         return report
 
     def _follow(self):
