@@ -199,5 +199,6 @@ test | bench)
     npm_folder tools/setup/azurite
     venv test "$pins/requirements-test.txt"
     venv reference "$pins/requirements-reference.txt"
+    venv airflow "$pins/requirements-airflow.txt"
     ;;
 esac

@@ -40,7 +40,8 @@ void add_history_commands(
     CLI::App& cli, CommandContext& context);  // status runs releases tables quarantine vacuum
 void add_serve_commands(CLI::App& cli, CommandContext& context);  // serve up
 void add_setup_commands(CLI::App& cli,
-                        CommandContext& context);  // init doctor config completion export
+                        CommandContext& context);                 // init doctor config completion
+void add_export_command(CLI::App& cli, CommandContext& context);  // export airflow
 
 /// Today in UTC.
 std::string today(const Clock& clock);

@@ -70,10 +70,14 @@ Error sqlite_error(sqlite3* handle, int code, std::string_view sql = {}) {
     ErrorCode kind = code_of(extended);
     std::string message = fmt::format("{}: {}", database_name(handle), text);
     if ((extended & 0xff) == SQLITE_CANTOPEN && handle) {
-        // A journal or a lock file beside a database that is there: not "there is no database".
+        // The database is open: it is a file beside it that can't be, not "there is no database".
+        // SQLite tries such a file again for reading alone, so ENOENT may not be the first cause.
         const int system_error = sqlite3_system_errno(handle);
+        message += " (-wal, -shm or -journal beside it)";
         if (system_error != 0 && system_error != ENOENT)
             return fail_errno(system_error, std::move(message));
+        return fail(ErrorCode::Unavailable, std::move(message),
+                    "check space and permissions of its folder, then try again");
     }
     if (!sql.empty() && kind == ErrorCode::InvalidArgument) {
         constexpr size_t kShown = 200;

@@ -1,7 +1,7 @@
 // Move-only handles over SQLite: Database, Statement, Transaction. Rank 1; relies on base only.
 // A Database and its Statements belong to one thread at a time (opened without SQLite's own mutex).
 // Errors everywhere: SQLITE_BUSY/LOCKED Unavailable, FULL/TOOBIG/NOMEM ResourceExhausted,
-// CORRUPT/NOTADB Corrupt, READONLY/PERM/AUTH Forbidden, CANTOPEN NotFound or Forbidden, CONSTRAINT
+// CORRUPT/NOTADB Corrupt, READONLY/PERM/AUTH Forbidden, CANTOPEN NotFound, Unavailable or Forbidden, CONSTRAINT
 // AlreadyExists (unique) or InvalidArgument, INTERRUPT Cancelled, ERROR (SQL that does not compile)
 // InvalidArgument, the rest Internal.
 #pragma once
