@@ -14,31 +14,54 @@ namespace {
 
 constexpr std::string_view kNotInTheSources = "Not in the sources.";
 
-/// Where the passage stands among its document's chunks tells whether its first and last sentence
-/// are whole.
-void mark_edges(const ReleaseView& view, const index::Point& point,
-                generate::SourcePassage& passage) {
-    const std::optional<uint64_t> handle = view.points->find(point.id);
-    const std::vector<uint64_t> handles = view.points->points_of(point.document_id);
-    const auto place = handle ? std::find(handles.begin(), handles.end(), *handle) : handles.end();
-    if (place == handles.end()) return;
-    if (place != handles.begin()) {
-        const index::Point before = view.points->point(*(place - 1));
-        const int64_t gap = point.span.start - before.span.end;
-        if (gap >= 0) {
-            // What the splitter took away between them is white space: two bytes are a blank line.
-            passage.starts_whole = gap >= 2 || generate::is_sentence_break(before.text, point.text);
-        } else {
-            const auto shared = static_cast<size_t>(std::clamp<int64_t>(
-                point.span.start - before.span.start, 0, static_cast<int64_t>(before.text.size())));
-            passage.starts_whole = generate::is_sentence_break(
-                std::string_view(before.text).substr(0, shared), point.text);
+/// Where a passage stands among its document's chunks tells whether its first and last sentence
+/// are whole. sources[i] is of passages[i].
+Result<void> mark_edges(const ReleaseView& view, const std::vector<Passage>& passages,
+                        std::vector<generate::SourcePassage>& sources, const Deadline& deadline) {
+    struct Neighbours {
+        std::optional<size_t> before, after;  // places in handles
+    };
+    std::vector<uint64_t> handles;
+    std::vector<Neighbours> neighbours(passages.size());
+    for (size_t i = 0; i < passages.size(); ++i) {
+        const index::Point& point = passages[i].point;
+        const std::optional<uint64_t> handle = view.points->find(point.id);
+        const std::vector<uint64_t> all = view.points->points_of(point.document_id);
+        const auto place = handle ? std::find(all.begin(), all.end(), *handle) : all.end();
+        if (place == all.end()) continue;
+        if (place != all.begin()) {
+            neighbours[i].before = handles.size();
+            handles.push_back(*(place - 1));
+        }
+        if (place + 1 != all.end()) {
+            neighbours[i].after = handles.size();
+            handles.push_back(*(place + 1));
         }
     }
-    if (place + 1 != handles.end()) {
-        const index::Point after = view.points->point(*(place + 1));
-        passage.ends_whole = after.span.start - point.span.end >= 2;
+    const std::vector<index::Point> points = PX_TRY(view.points->points(handles, deadline));
+    for (size_t i = 0; i < passages.size(); ++i) {
+        const index::Point& point = passages[i].point;
+        if (neighbours[i].before) {
+            const index::Point& before = points[*neighbours[i].before];
+            const int64_t gap = point.span.start - before.span.end;
+            if (gap >= 0) {
+                // What the splitter took away between them is white space: two bytes are a blank
+                // line.
+                sources[i].starts_whole =
+                    gap >= 2 || generate::is_sentence_break(before.text, point.text);
+            } else {
+                const auto shared = static_cast<size_t>(
+                    std::clamp<int64_t>(point.span.start - before.span.start, 0,
+                                        static_cast<int64_t>(before.text.size())));
+                sources[i].starts_whole = generate::is_sentence_break(
+                    std::string_view(before.text).substr(0, shared), point.text);
+            }
+        }
+        if (neighbours[i].after) {
+            sources[i].ends_whole = points[*neighbours[i].after].span.start - point.span.end >= 2;
+        }
     }
+    return {};
 }
 
 }  // namespace
@@ -53,10 +76,9 @@ Result<Draft> draft(const ReleaseView& view, const embed::Encoder& encoder,
         PX_TRY(search_passages(view, question, request, options.passages, options, deadline));
     std::vector<generate::SourcePassage> sources;
     for (const Passage& passage : result.passages) {
-        generate::SourcePassage source{passage.point.text, passage.score, true, true};
-        mark_edges(view, passage.point, source);
-        sources.push_back(source);
+        sources.push_back({passage.point.text, passage.score, true, true});
     }
+    PX_TRY(mark_edges(view, result.passages, sources, deadline));
     index::Analyzer analyzer;
     const generate::TextTools tools{
         [&](const std::vector<std::string_view>& texts) -> Result<std::vector<float>> {

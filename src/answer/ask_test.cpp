@@ -177,7 +177,7 @@ TEST(Ask, FailsWhenTheCatalogLacksADocument) {
 TEST(Cite, CitesAWholePassage) {
     TestRelease release(company());
     const uint64_t handle = release.view().points->points_of("reports/2024-q4").front();
-    const index::Point point = release.view().points->point(handle);
+    const index::Point point = release.view().points->point(handle).value();
     const auto citation = cite(release.view(), release.catalog(), point.id.value);
     ASSERT_THAT(citation, IsOk());
     EXPECT_EQ(citation->quote, point.text);

@@ -80,7 +80,7 @@ Result<Citation> cite(const ReleaseView& view, catalog::Catalog& catalog,
                     "Passages change with the documents: ask again, or name the release the "
                     "citation is of.");
     }
-    const index::Point point = view.points->point(*handle);
+    const index::Point point = PX_TRY(view.points->point(*handle));
     return make_citation(view, catalog, point, 0, point.text.size(), 1);
 }
 

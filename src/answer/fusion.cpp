@@ -60,21 +60,14 @@ struct Candidate {
 };
 
 /// The mean of the cosines of a document's best passage and of its best run of neighbouring
-/// passages: a long passage tells what a short one is about.
-double nearness(const index::CollectionView& points, const std::vector<uint64_t>& handles,
-                const std::vector<double>& cosines) {
+/// passages: a long passage tells what a short one is about. rows[begin_row …]: its vectors.
+double nearness(const std::vector<const float*>& rows, size_t begin_row,
+                const std::vector<double>& cosines, size_t width) {
     if (cosines.empty()) return 0;
-    const size_t width = points.width();
     const auto best =
         static_cast<size_t>(std::max_element(cosines.begin(), cosines.end()) - cosines.begin());
     const size_t first = best >= kWindow - 1 ? best - (kWindow - 1) : 0;
     const size_t last = std::min(cosines.size(), best + kWindow);
-    std::vector<float> around;
-    around.reserve((last - first) * width);
-    points.visit_vectors(
-        {handles.begin() + static_cast<std::ptrdiff_t>(first),
-         handles.begin() + static_cast<std::ptrdiff_t>(last)},
-        [&](size_t, const float* vector) { around.insert(around.end(), vector, vector + width); });
     double best_run = -1;
     std::vector<float> sum(width);
     for (size_t begin = first; begin <= best; ++begin) {
@@ -84,8 +77,7 @@ double nearness(const index::CollectionView& points, const std::vector<uint64_t>
         double cosine = 0;
         for (size_t i = begin; i < end; ++i) {
             cosine += cosines[i];
-            const float* own = around.data() + (i - first) * width;
-            add(sum.data(), own, width);
+            add(sum.data(), rows[begin_row + i], width);
         }
         const double norm = std::sqrt(static_cast<double>(dot(sum.data(), sum.data(), width)));
         if (norm > 0) best_run = std::max(best_run, cosine / norm);
@@ -190,9 +182,8 @@ Result<std::vector<FusedDocument>> rank_documents(const index::CollectionView& p
     const size_t hits = options.documents * kHitsPerDocument;
     const size_t width = points.width();
     const double dense_weight = std::clamp(options.dense_weight, 0.0, 1.0);
-    const auto near = PX_TRY(points.search_dense(vector, hits, filter, deadline));
-    const auto worded = PX_TRY(points.search_lexical(question, hits, filter, deadline));
-    const auto whole = PX_TRY(points.search_documents(question, hits, filter, deadline));
+    const auto [near, worded, whole] =
+        PX_TRY(points.search_hybrid(vector, question, hits, filter, deadline));
 
     std::vector<Candidate> candidates;
     std::unordered_map<std::string, size_t> places;
@@ -224,25 +215,41 @@ Result<std::vector<FusedDocument>> rank_documents(const index::CollectionView& p
         best = std::max(best, static_cast<double>(hit.score));
     }
 
+    // The vectors of all passages at once: over a network that is one request.
+    std::vector<uint64_t> handles;
+    std::vector<size_t> first_rows;
+    for (const Candidate& candidate : candidates) {
+        PX_TRY(deadline.check());
+        first_rows.push_back(handles.size());
+        const std::vector<uint64_t> own =
+            passages_of(points, candidate.document.id, dense_hits, lexical_hits);
+        handles.insert(handles.end(), own.begin(), own.end());
+    }
+    first_rows.push_back(handles.size());
+    const index::VectorRows vectors = PX_TRY(points.vectors(handles, deadline));
+
     double cosine_max = 0;
     std::vector<double> cosines;
-    for (Candidate& candidate : candidates) {
+    for (size_t c = 0; c < candidates.size(); ++c) {
         PX_TRY(deadline.check());
-        const std::vector<uint64_t> handles =
-            passages_of(points, candidate.document.id, dense_hits, lexical_hits);
+        Candidate& candidate = candidates[c];
+        const size_t first = first_rows[c];
+        const size_t count = first_rows[c + 1] - first;
         candidate.centre.assign(width, 0.0F);
-        candidate.document.passages.reserve(handles.size());
-        cosines.assign(handles.size(), 0);
-        points.visit_vectors(handles, [&](size_t i, const float* own) {
+        candidate.document.passages.reserve(count);
+        cosines.assign(count, 0);
+        for (size_t i = 0; i < count; ++i) {
+            const float* own = vectors.rows[first + i];
             add(candidate.centre.data(), own, width);
             cosines[i] = dot(own, vector.data(), width);
             cosine_max = std::max(cosine_max, cosines[i]);
-            const auto lexical = lexical_hits.find(handles[i]);
+            const uint64_t handle = handles[first + i];
+            const auto lexical = lexical_hits.find(handle);
             candidate.document.passages.push_back(
-                {handles[i], 0, cosines[i], lexical == lexical_hits.end() ? 0 : lexical->second});
-        });
+                {handle, 0, cosines[i], lexical == lexical_hits.end() ? 0 : lexical->second});
+        }
         scale_to_unit(candidate.centre);
-        candidate.dense = nearness(points, handles, cosines);
+        candidate.dense = nearness(vectors.rows, first, cosines, width);
     }
 
     const auto by_document = relative(candidates, &Candidate::document_lexical);
@@ -256,16 +263,12 @@ Result<std::vector<FusedDocument>> rank_documents(const index::CollectionView& p
 
     // A second look with a question that has seen the best documents.
     const std::vector<float> second = drawn(vector, candidates, ranking(candidates));
-    for (Candidate& candidate : candidates) {
+    for (size_t c = 0; c < candidates.size(); ++c) {
         PX_TRY(deadline.check());
-        std::vector<uint64_t> handles;
-        for (const FusedPassage& passage : candidate.document.passages)
-            handles.push_back(passage.point);
-        cosines.assign(handles.size(), 0);
-        points.visit_vectors(handles, [&](size_t i, const float* own) {
-            cosines[i] = dot(own, second.data(), width);
-        });
-        candidate.dense = nearness(points, handles, cosines);
+        cosines.assign(first_rows[c + 1] - first_rows[c], 0);
+        for (size_t i = 0; i < cosines.size(); ++i)
+            cosines[i] = dot(vectors.rows[first_rows[c] + i], second.data(), width);
+        candidates[c].dense = nearness(vectors.rows, first_rows[c], cosines, width);
     }
     const auto by_second = relative(candidates, &Candidate::dense);
     for (size_t i = 0; i < candidates.size(); ++i) {

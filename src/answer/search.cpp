@@ -142,14 +142,27 @@ Result<std::vector<Passage>> search_passages(const ReleaseView& view, const Ques
     const size_t candidates = std::max(options.candidates, top_k);
     const std::vector<FusedPassage> fused = PX_TRY(rank_passages(
         view, question, request, candidates, fusion_options(options, top_k), deadline));
-    // Equal scores come in the order of chunk ids; points are read no further than needed.
+    // Equal scores come in the order of chunk ids; points are read a few at a time, no further than
+    // needed.
     Likeness likeness;
+    std::vector<index::Point> points;  // of the first ones of fused
+    const auto read = [&](size_t count) -> Result<void> {
+        if (count <= points.size()) return {};
+        count = std::min(fused.size(), std::max(count, points.size() + top_k));
+        std::vector<uint64_t> handles;
+        for (size_t i = points.size(); i < count; ++i) handles.push_back(fused[i].point);
+        for (index::Point& point : PX_TRY(view.points->points(handles, deadline)))
+            points.push_back(std::move(point));
+        return {};
+    };
     for (size_t begin = 0; begin < fused.size() && passages.size() < top_k;) {
         size_t end = begin;
+        while (end < fused.size() && fused[end].score == fused[begin].score) ++end;
+        PX_TRY(read(end));
         std::vector<Passage> equal;
-        for (; end < fused.size() && fused[end].score == fused[begin].score; ++end) {
-            equal.push_back({view.points->point(fused[end].point), fused[end].score,
-                             fused[end].dense, fused[end].lexical});
+        for (size_t i = begin; i < end; ++i) {
+            equal.push_back(
+                {std::move(points[i]), fused[i].score, fused[i].dense, fused[i].lexical});
         }
         std::sort(equal.begin(), equal.end(),
                   [](const Passage& a, const Passage& b) { return a.point.id < b.point.id; });

@@ -84,7 +84,7 @@ Result<Verification> verify(const ReleaseView& view, catalog::Catalog& catalog,
         chunk_reason = fmt::format("release {} has no passage {}", view.release.id.value,
                                    citation.chunk_id.substr(0, 64));
     } else {
-        point = view.points->point(*handle);
+        point = PX_TRY(view.points->point(*handle, deadline));
         const auto passage = slice(point.span.start, point.span.end);
         if (point.document_id != citation.document_id || point.title != citation.title ||
             point.author != citation.author || point.category != citation.category ||

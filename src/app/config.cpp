@@ -242,8 +242,6 @@ class FileReader {
     std::vector<Setting> settings_;
 };
 
-constexpr std::string_view kEmbeddedScheme = "embedded:";
-
 /// The address POSTGRES_HOST, PORT, USER, PASSWORD and DB make, for `catalog.url: postgresql:`.
 Result<std::string> postgres_address(const FileReader& reader) {
     const auto value = [&](const char* name, const char* otherwise) {
@@ -871,17 +869,16 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
         }
         if (definition.catalog_url == "postgresql:" || definition.catalog_url == "postgres:")
             definition.catalog_url = PX_TRY(postgres_address(reader));
-        if (!definition.vectors_url.starts_with(kEmbeddedScheme)) {
-            return fail(ErrorCode::InvalidArgument,
-                        fmt::format("vectors.url is '{}'", definition.vectors_url),
-                        "Write it as embedded:./index");
-        }
-        config.index_url = definition.vectors_url.substr(kEmbeddedScheme.size());
+        const auto lookup = [&](std::string_view name) {
+            return reader.variable(std::string(name));
+        };
+        config.vectors =
+            PX_TRY(index::parse_vectors_address(definition.vectors_url, definition.name, lookup));
         if (store::is_remote_address(definition.landing_url) ||
             store::is_remote_address(definition.lake_url) ||
-            store::is_remote_address(config.index_url)) {
-            config.azure = PX_TRY(store::resolve_azure_credentials(
-                [&](std::string_view name) { return reader.variable(std::string(name)); }));
+            (config.vectors.kind == index::VectorsAddress::Kind::Embedded &&
+             store::is_remote_address(config.vectors.objects))) {
+            config.azure = PX_TRY(store::resolve_azure_credentials(lookup));
         }
         const size_t colon = address.rfind(':');
         int port = -1;

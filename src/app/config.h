@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "index/open.h"
 #include "pipeline/definition.h"
 #include "store/azure/azure_credentials.h"
 
@@ -29,7 +30,7 @@ struct Config {
     int64_t engine_memory_mb = 1'024;    ///< of DuckDB
     size_t sql_queries = 4;              ///< over releases, at once
     size_t threads = 0;                  ///< 0: one per hardware thread
-    std::string index_url;               ///< of the store that holds the embedded index
+    index::VectorsAddress vectors;       ///< what vectors.url means
     store::AzureCredentials azure;       ///< read when an address leads off this machine
     std::filesystem::path cache_folder;  ///< of files read from remote stores; empty: .px/cache
     int64_t cache_limit_bytes = int64_t{20} << 30;

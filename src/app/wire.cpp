@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "engine/local/local_engine.h"
-#include "index/embedded/embedded_store.h"
+#include "index/open.h"
 #include "pipeline/run_lock.h"
 #include "store/open.h"
 
@@ -67,13 +67,15 @@ Result<std::unique_ptr<App>> App::create(Config config, Environment environment)
     };
     app->landing_ = PX_TRY(open(definition.landing_url, "landing.url"));
     app->lake_ = PX_TRY(open(definition.lake_url, "lake.url"));
-    app->index_store_ = PX_TRY(open(app->config_.index_url, "vectors.url"));
+    const index::VectorsAddress& vectors = app->config_.vectors;
+    if (vectors.kind == index::VectorsAddress::Kind::Embedded)
+        app->index_store_ = PX_TRY(open(vectors.objects, "vectors.url"));
     app->catalog_address_ =
         PX_TRY(catalog::parse_catalog_address(definition.catalog_url, definition.base_folder)
                    .context("catalog.url"));
     index::EmbeddedOptions embedded;
     embedded.scratch_directory = app->config_.work_folder() / "scratch";
-    app->vectors_ = PX_TRY(index::open_embedded_store(*app->index_store_, embedded));
+    app->vectors_ = PX_TRY(index::open_vector_store(vectors, app->index_store_.get(), embedded));
     engine::LocalEngineOptions local;
     local.memory_limit_mb = app->config_.engine_memory_mb;
     local.thread_count = static_cast<int>(app->config_.thread_count());
@@ -161,11 +163,9 @@ pipeline::RunServices App::run_services() {
         config_.thread_count(),
         step_observer(environment_),
         [this]() -> Result<void> {
-            for (store::ObjectStore* container :
-                 {landing_.get(), lake_.get(), index_store_.get()}) {
-                PX_TRY(container->ensure_container());
-            }
-            return {};
+            PX_TRY(landing_->ensure_container());
+            PX_TRY(lake_->ensure_container());
+            return vectors_->prepare();
         },
         [this](catalog::OpenMode mode) { return open_catalog(mode); },
         [this](catalog::LockMode mode) { return lock_catalog(mode); },
@@ -186,7 +186,7 @@ pipeline::RunServices App::run_services() {
             if (PX_TRY(shown(old)) != PX_TRY(shown(config_))) return false;
             const auto services = [](const Config& config) {
                 const pipeline::Definition& d = config.definition;
-                return std::tie(d.landing_url, d.lake_url, d.vectors_url, d.embedding_model,
+                return std::tie(d.landing_url, d.lake_url, config.vectors.shown, d.embedding_model,
                                 d.embedding_precision, d.query_prefix, d.passage_prefix,
                                 config.model_folder);
             };

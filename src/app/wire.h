@@ -29,7 +29,8 @@ class App {
     const Clock& clock() const { return clock_; }
     store::ObjectStore& lake() { return *lake_; }
     store::ObjectStore& landing() { return *landing_; }
-    store::ObjectStore& index_store() { return *index_store_; }
+    /// Null when the index is in Qdrant.
+    store::ObjectStore* index_store() { return index_store_.get(); }
     index::VectorStore& vectors() { return *vectors_; }
     engine::Engine& engine() { return *engine_; }
     Progress& progress() { return *progress_; }

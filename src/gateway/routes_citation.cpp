@@ -64,7 +64,7 @@ std::vector<Route> Routes::citation_routes() const {
              const auto handle = view->points->find({chunk_id});
              if (!handle)
                  return fail(ErrorCode::NotFound, "no passage " + chunk_id + " in this release");
-             const index::Point point = view->points->point(*handle);
+             const index::Point point = PX_TRY(view->points->point(*handle));
 
              json::object object;
              object["citation"] = answer::to_json(citation);

@@ -105,7 +105,7 @@ Result<void> serve(const std::filesystem::path& folder) {
                                                   Deadline::never()));
             json::array hits;
             for (const index::ScoredPoint& hit : found)
-                hits.push_back(json::array{view->point(hit.point).id.value, hit.score});
+                hits.push_back(json::array{PX_TRY(view->point(hit.point)).id.value, hit.score});
             reply["hits"] = std::move(hits);
         } else {
             return fail(ErrorCode::InvalidArgument, "unknown op " + op);

@@ -1,10 +1,9 @@
-// The collection of a pipeline: points (chunks with vector, text and payload) in immutable
-// segments, grouped into one view a release by a manifest. Rank 2. Embedded adapter:
-// index/embedded/. Specification: docs/formats/segment.md, docs/formats/manifest.md.
+// The collection of a pipeline: points (chunks with vector, text and payload) grouped into
+// one view a release by a manifest. Rank 2. Adapters: index/embedded/ (docs/formats/segment.md,
+// docs/formats/manifest.md), index/qdrant/ (docs/formats/qdrant.md).
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,7 +59,22 @@ struct ManifestId {
     auto operator<=>(const ManifestId&) const = default;
 };
 
-/// One release's points, opened read-only (mmap). Thread-safe. Ties are ordered by ChunkId.
+/// What the three searches of one question find.
+struct HybridHits {
+    std::vector<ScoredPoint> dense, lexical;
+    std::vector<ScoredDocument> documents;
+};
+
+/// Vectors of points: rows[i] has CollectionView::width() floats. They live as long as this and the
+/// view it came from.
+struct VectorRows {
+    std::vector<const float*> rows;
+    std::shared_ptr<const void> owner;  ///< of what is not the view's
+};
+
+/// One release's points, opened read-only. Thread-safe. Ties are ordered by ChunkId. Where the
+/// points are on another machine, methods that return a Result send requests, as few as they can:
+/// ask for many points at once. Their errors then include those of the way there (Unavailable …).
 class CollectionView {
   public:
     virtual ~CollectionView() = default;
@@ -82,32 +96,41 @@ class CollectionView {
     virtual Result<std::vector<ScoredDocument>> search_documents(
         std::string_view query, size_t top_k, const Filter& filter,
         const Deadline& deadline) const = 0;
-    /// Calls visit(i, vector of handles[i]) in order: width() floats that live until it returns.
-    virtual void visit_vectors(const std::vector<uint64_t>& handles,
-                               const std::function<void(size_t, const float*)>& visit) const = 0;
-    /// The point's payload and text, without its vector. Cost: one copy.
-    virtual Point point(uint64_t handle) const = 0;
+    /// The three searches above at once: one request where they go over a network.
+    virtual Result<HybridHits> search_hybrid(const std::vector<float>& vector,
+                                             std::string_view text, size_t top_k,
+                                             const Filter& filter, const Deadline& deadline) const;
+    virtual Result<VectorRows> vectors(const std::vector<uint64_t>& handles,
+                                       const Deadline& deadline) const = 0;
+    /// Payload and text of points, in order, without their vectors. Cost: one copy of each.
+    virtual Result<std::vector<Point>> points(const std::vector<uint64_t>& handles,
+                                              const Deadline& deadline) const = 0;
+    /// points() of one.
+    Result<Point> point(uint64_t handle, const Deadline& deadline = Deadline::never()) const;
     virtual std::optional<uint64_t> find(const chunk::ChunkId& id) const = 0;
-    /// The point's document alone: cheaper than point().
+    /// The point's document alone.
     virtual std::string document_id(uint64_t handle) const = 0;
     /// Handles of a document's points, by span.start.
     virtual std::vector<uint64_t> points_of(std::string_view document_id) const = 0;
 };
 
-/// Writes are invisible: apply() makes files that nothing refers to until a release names the
-/// manifest.
+/// Writes are invisible: what apply() makes nothing refers to until a release names the manifest.
 class VectorStore {
   public:
     virtual ~VectorStore() = default;
+    /// Before anything is written: the store answers and lets us in; where it lives is made when it
+    /// is missing. Errors: Unavailable, Unauthenticated, InvalidArgument.
+    virtual Result<void> prepare() = 0;
     /// base (nullopt: empty) minus removed plus added, as a new manifest. Deterministic: equal
-    /// arguments give an equal manifest id and equal bytes. Removing what is absent is Ok; an added
+    /// arguments give an equal manifest id. Removing what is absent is Ok; an added
     /// id that exists replaces it. Durable on return.
     virtual Result<ManifestId> apply(const std::optional<ManifestId>& base,
                                      std::vector<chunk::ChunkId> removed, std::vector<Point> added,
                                      const Deadline& deadline) = 0;
     /// Errors: NotFound, Corrupt (checksums).
     virtual Result<std::shared_ptr<const CollectionView>> open(const ManifestId& manifest) = 0;
-    /// Deletes files no manifest of keep refers to. Returns the bytes freed.
+    /// Deletes what no manifest of keep refers to. Returns the bytes freed, as far as they are
+    /// known.
     virtual Result<int64_t> vacuum(const std::vector<ManifestId>& keep) = 0;
 };
 

@@ -147,7 +147,14 @@ Result<int> doctor(CommandContext& context, const SetupOptions&) {
     };
     store("landing", px.landing());
     store("lake", px.lake());
-    store("index", px.index_store());
+    if (px.index_store() != nullptr) {
+        store("index", *px.index_store());
+    } else {
+        const Result<void> reached = px.vectors().prepare();
+        findings.push_back({fmt::format("index ({})", px.config().vectors.shown),
+                            reached.has_value(),
+                            reached ? "reachable" : reached.error().to_string()});
+    }
     if (release) {
         for (const auto& [table, version] : release->table_versions) {
             const Result<std::string> opened = try_table(px, table, version);

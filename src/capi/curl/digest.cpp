@@ -53,6 +53,13 @@ std::string Md5::finish() {
     return {reinterpret_cast<const char*>(digest.data()), size};
 }
 
+std::string sha1(std::string_view bytes) {
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned int size = 0;
+    EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha1(), nullptr);
+    return {reinterpret_cast<const char*>(digest.data()), size};
+}
+
 std::string md5(std::string_view bytes) {
     Md5 digest;
     digest.update(bytes);

@@ -35,6 +35,9 @@ class Md5 {
 /// 16 raw bytes.
 std::string md5(std::string_view bytes);
 
+/// SHA-1 (RFC 3174), 20 raw bytes: for names by UUIDv5, never against people.
+std::string sha1(std::string_view bytes);
+
 /// RFC 4648, section 4, with padding.
 std::string base64_encode(std::string_view bytes);
 /// Strict: errors with InvalidArgument, which never quotes the text (it may be a secret).

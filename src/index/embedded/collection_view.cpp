@@ -10,8 +10,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "base/utf8.h"
-#include "index/analysis.h"
+#include "index/ranking.h"
 
 namespace px::index {
 
@@ -19,30 +18,12 @@ namespace {
 
 constexpr size_t kBlockRows = 512;  // rows between looks at the deadline, and codes scored at once
 constexpr size_t kPostingsPerCheck = 65536;  // postings between looks at the deadline
-constexpr double kK1 = 1.2;
-constexpr double kB = 0.75;
-constexpr double kPhraseWeight = 0.2;  // of two neighbouring terms beside the terms themselves
 
 uint64_t make_handle(size_t segment, size_t ordinal) {
     return (static_cast<uint64_t>(segment) << 32) | ordinal;
 }
 size_t segment_of(uint64_t handle) { return handle >> 32; }
 size_t ordinal_of(uint64_t handle) { return handle & 0xFFFFFFFFU; }
-
-/// Filter with its names folded once for all segments.
-struct FoldedFilter {
-    const Filter& filter;
-    std::vector<std::string> authors, categories;
-    bool restricts = false;
-
-    explicit FoldedFilter(const Filter& given) : filter(given) {
-        for (const std::string& author : given.authors) authors.push_back(fold_case(author));
-        for (const std::string& category : given.categories)
-            categories.push_back(fold_case(category));
-        restricts = !authors.empty() || !categories.empty() || !given.sources.empty() ||
-                    given.from || given.to || given.document_id;
-    }
-};
 
 /// Which codes of a column are wanted; empty: none at all.
 std::vector<uint8_t> wanted_codes(size_t count, const std::vector<std::string>& wanted,
@@ -160,17 +141,6 @@ Error corrupt(const Segment& segment) {
                 "Rebuild the index from the lake, or restore the file from a backup.");
 }
 
-/// Terms of a query in order.
-std::vector<std::string> terms_of(std::string_view query) {
-    Analyzer analyzer;
-    return analyzer.terms(utf8_is_valid(query) ? std::string(query) : utf8_sanitize(query));
-}
-
-/// Bigrams of scripts without spaces overlap: their neighbours say nothing new.
-bool makes_phrases(std::string_view term) {
-    return static_cast<unsigned char>(term.front()) < 0xE0;
-}
-
 /// The k largest lower bounds seen: their smallest is a floor under the k-th best score.
 class Floor {
   public:
@@ -257,20 +227,12 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_dense(const std::vector<fl
                                                             const Deadline& deadline) const {
     PX_TRY(deadline.check());
     if (segments_.empty() || top_k == 0) return std::vector<ScoredPoint>();
-    if (query.size() != width_) {
-        return fail(
-            ErrorCode::InvalidArgument,
-            fmt::format("the query's vector has {} dimensions, the collection's have {}",
-                        query.size(), width_),
-            "Use the model the index was built with, or run `px run` to embed with the new one.");
-    }
+    PX_TRY(check_query(query, width_));
     // The query in int8, and how far that is from the query.
     const size_t stride = segments_.front().segment->stride();
     std::vector<int8_t> codes(stride, 0);
     float largest = 0;
     for (const float x : query) {
-        if (!std::isfinite(x))
-            return fail(ErrorCode::InvalidArgument, "the query's vector is not finite");
         largest = std::max(largest, std::fabs(x));
     }
     const float query_scale = largest / 127.0F;
@@ -349,7 +311,7 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_lexical(std::string_view q
                                                               const Deadline& deadline) const {
     PX_TRY(deadline.check());
     if (segments_.empty() || top_k == 0) return std::vector<ScoredPoint>();
-    std::vector<std::string> words = terms_of(query);
+    std::vector<std::string> words = query_terms(query);
     std::sort(words.begin(), words.end());
     struct Term {
         std::string text;
@@ -448,7 +410,7 @@ Result<std::vector<ScoredDocument>> EmbeddedView::search_documents(std::string_v
     PX_TRY(deadline.check());
     std::vector<ScoredDocument> found;
     if (document_count_ == 0 || top_k == 0) return found;
-    const std::vector<std::string> terms = terms_of(query);
+    const std::vector<std::string> terms = query_terms(query);
     std::map<std::string_view, double> words;
     std::map<std::pair<std::string_view, std::string_view>, double> pairs;
     for (size_t i = 0; i < terms.size(); ++i) {
@@ -568,14 +530,26 @@ Result<std::vector<ScoredDocument>> EmbeddedView::search_documents(std::string_v
     return found;
 }
 
-void EmbeddedView::visit_vectors(const std::vector<uint64_t>& handles,
-                                 const std::function<void(size_t, const float*)>& visit) const {
-    for (size_t i = 0; i < handles.size(); ++i) {
-        visit(i, segments_[segment_of(handles[i])].segment->vector(ordinal_of(handles[i])));
-    }
+Result<VectorRows> EmbeddedView::vectors(const std::vector<uint64_t>& handles,
+                                         const Deadline& deadline) const {
+    PX_TRY(deadline.check());
+    VectorRows vectors;
+    vectors.rows.reserve(handles.size());
+    for (const uint64_t handle : handles)
+        vectors.rows.push_back(segments_[segment_of(handle)].segment->vector(ordinal_of(handle)));
+    return vectors;
 }
 
-Point EmbeddedView::point(uint64_t handle) const {
+Result<std::vector<Point>> EmbeddedView::points(const std::vector<uint64_t>& handles,
+                                                const Deadline& deadline) const {
+    PX_TRY(deadline.check());
+    std::vector<Point> points;
+    points.reserve(handles.size());
+    for (const uint64_t handle : handles) points.push_back(read_point(handle));
+    return points;
+}
+
+Point EmbeddedView::read_point(uint64_t handle) const {
     Point point;
     if (segment_of(handle) >= segments_.size()) return point;
     const Segment& segment = *segments_[segment_of(handle)].segment;

@@ -40,9 +40,10 @@ class EmbeddedView final : public CollectionView {
     Result<std::vector<ScoredDocument>> search_documents(std::string_view query, size_t top_k,
                                                          const Filter& filter,
                                                          const Deadline& deadline) const override;
-    void visit_vectors(const std::vector<uint64_t>& handles,
-                       const std::function<void(size_t, const float*)>& visit) const override;
-    Point point(uint64_t handle) const override;
+    Result<VectorRows> vectors(const std::vector<uint64_t>& handles,
+                               const Deadline& deadline) const override;
+    Result<std::vector<Point>> points(const std::vector<uint64_t>& handles,
+                                      const Deadline& deadline) const override;
     std::optional<uint64_t> find(const chunk::ChunkId& id) const override;
     std::string document_id(uint64_t handle) const override;
     std::vector<uint64_t> points_of(std::string_view document_id) const override;
@@ -53,6 +54,7 @@ class EmbeddedView final : public CollectionView {
     /// The documents of all segments: one that grew has points in several.
     void number_documents();
     const RawId& id_of(uint64_t handle) const;
+    Point read_point(uint64_t handle) const;
     std::vector<ScoredPoint> best(std::vector<ScoredPoint> found, size_t top_k) const;
 
     ManifestId manifest_;

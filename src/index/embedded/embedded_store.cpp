@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <map>
@@ -14,7 +13,6 @@
 
 #include "base/log.h"
 #include "base/sha256.h"
-#include "base/utf8.h"
 #include "index/embedded/collection_view.h"
 #include "index/embedded/manifest.h"
 #include "index/embedded/segment_writer.h"
@@ -30,12 +28,6 @@ std::string segment_key(const EmbeddedOptions& options, const std::string& name)
 }
 std::string manifest_key(const EmbeddedOptions& options, const std::string& id) {
     return options.prefix + "manifests/" + id + ".pxman";
-}
-
-bool is_manifest_id(std::string_view id) {
-    return id.size() == 64 && std::all_of(id.begin(), id.end(), [](char c) {
-               return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-           });
 }
 
 Result<Manifest> read_manifest(const store::ObjectStore& store, const EmbeddedOptions& options,
@@ -98,6 +90,10 @@ class EmbeddedStore final : public VectorStore {
                   const kernels::Kernels& kernels)
         : store_(store), options_(std::move(options)), kernels_(kernels) {}
 
+    Result<void> prepare() override {
+        PX_TRY(store_.ensure_container());
+        return {};
+    }
     Result<ManifestId> apply(const std::optional<ManifestId>& base,
                              std::vector<chunk::ChunkId> removed, std::vector<Point> added,
                              const Deadline& deadline) override;
@@ -180,35 +176,7 @@ Result<std::vector<PointRef>> EmbeddedStore::check_added(const std::vector<Point
     refs.reserve(added.size());
     for (const Point& point : added) {
         PointRef ref;
-        ref.id = PX_TRY(parse_chunk_id(point.id.value));
-        if (width == 0) width = point.vector.size();
-        if (point.vector.size() != width || width == 0 || width > kWidthMax) {
-            return fail(
-                ErrorCode::InvalidArgument,
-                fmt::format("the vector of chunk {} has {} dimensions, the collection's have {}",
-                            point.id.value, point.vector.size(), width),
-                "Vectors of another model need a collection of their own: build from an empty "
-                "base.");
-        }
-        if (!std::all_of(point.vector.begin(), point.vector.end(),
-                         [](float x) { return std::isfinite(x) && std::fabs(x) < 1e15F; })) {
-            return fail(ErrorCode::InvalidArgument,
-                        fmt::format("the vector of chunk {} is not finite", point.id.value),
-                        "Embed the chunk again.");
-        }
-        for (const std::string* text : {&point.document_id, &point.source, &point.ds, &point.title,
-                                        &point.author, &point.category, &point.text}) {
-            if (!utf8_is_valid(*text)) {
-                return fail(ErrorCode::InvalidArgument,
-                            fmt::format("chunk {} of {} holds text that is not UTF-8",
-                                        point.id.value, utf8_sanitize(point.document_id)),
-                            "Decode the text before it is indexed.");
-            }
-        }
-        if (point.created_at == kNoDate) {
-            return fail(ErrorCode::InvalidArgument,
-                        fmt::format("chunk {} has a date out of range", point.id.value));
-        }
+        ref.id = PX_TRY(check_point(point, width));
         ref.document = point.document_id;
         ref.source = point.source;
         ref.ds = point.ds;

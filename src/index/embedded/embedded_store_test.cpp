@@ -8,9 +8,9 @@
 #include <thread>
 
 #include "index/analysis.h"
+#include "index/conformance.h"
 #include "index/embedded/collection_view.h"
 #include "index/embedded/kernels/kernels.h"
-#include "index/embedded/test_points.h"
 #include "store/local/local_object_store.h"
 #include "store/memory/memory_object_store.h"
 #include "testing/faulty_object_store.h"
@@ -26,91 +26,42 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-/// What the index must hold, searched the slow way.
-class Model {
+/// Keeps the objects as long as the store over them.
+class Owning final : public VectorStore {
   public:
-    void apply(const std::vector<chunk::ChunkId>& removed, const std::vector<Point>& added) {
-        for (const auto& id : removed) points_.erase(id.value);
-        for (const Point& point : added) points_[point.id.value] = point;
-        words_.clear();
-        lengths_.clear();
-        df_.clear();
-        total_ = 0;
+    Owning(std::shared_ptr<store::ObjectStore> objects, std::unique_ptr<VectorStore> inner)
+        : objects_(std::move(objects)), inner_(std::move(inner)) {}
+    Result<void> prepare() override { return inner_->prepare(); }
+    Result<ManifestId> apply(const std::optional<ManifestId>& base,
+                             std::vector<chunk::ChunkId> removed, std::vector<Point> added,
+                             const Deadline& deadline) override {
+        return inner_->apply(base, std::move(removed), std::move(added), deadline);
     }
-    size_t size() const { return points_.size(); }
-    const std::map<std::string, Point>& points() const { return points_; }
-
-    static bool passes(const Point& point, const Filter& filter) {
-        const auto any = [](const std::vector<std::string>& wanted, const std::string& value,
-                            bool fold) {
-            if (wanted.empty()) return true;
-            return std::any_of(wanted.begin(), wanted.end(), [&](const std::string& w) {
-                return fold ? fold_case(w) == fold_case(value) : w == value;
-            });
-        };
-        if (!any(filter.authors, point.author, true) ||
-            !any(filter.categories, point.category, true))
-            return false;
-        if (!any(filter.sources, point.source, false)) return false;
-        if (filter.from && (!point.created_at || *point.created_at < *filter.from)) return false;
-        if (filter.to && (!point.created_at || *point.created_at >= *filter.to)) return false;
-        return !filter.document_id || point.document_id == *filter.document_id;
+    Result<std::shared_ptr<const CollectionView>> open(const ManifestId& manifest) override {
+        return inner_->open(manifest);
     }
-
-    using Hits = std::vector<std::pair<std::string, double>>;
-    static Hits top(Hits hits, size_t k) {
-        std::sort(hits.begin(), hits.end(), [](const auto& a, const auto& b) {
-            return a.second != b.second ? a.second > b.second : a.first < b.first;
-        });
-        if (hits.size() > k) hits.resize(k);
-        return hits;
-    }
-    Hits dense(const std::vector<float>& query, size_t k, const Filter& filter) const {
-        Hits hits;
-        for (const auto& [id, point] : points_) {
-            if (passes(point, filter))
-                hits.emplace_back(
-                    id, kernels::kScalar.dot_f32(point.vector.data(), query.data(), query.size()));
-        }
-        return top(std::move(hits), k);
-    }
-    Hits lexical(std::string_view query, size_t k, const Filter& filter) const {
-        Analyzer analyzer;
-        if (words_.empty()) {
-            for (const auto& [id, point] : points_) {
-                for (const std::string& part : {point.title, point.author, point.text}) {
-                    for (const std::string& term : analyzer.terms(part)) {
-                        if (words_[id][term]++ == 0) ++df_[term];
-                        ++lengths_[id];
-                        ++total_;
-                    }
-                }
-            }
-        }
-        const double n = static_cast<double>(points_.size());
-        Hits hits;
-        for (const auto& [id, point] : points_) {
-            double score = 0;
-            for (const std::string& term : analyzer.terms(query)) {
-                const double tf = words_[id][term];
-                const double idf = std::log(1 + (n - df_[term] + 0.5) / (df_[term] + 0.5));
-                if (tf > 0)
-                    score +=
-                        idf * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * lengths_[id] / (total_ / n)));
-            }
-            if (score > 0 && passes(point, filter)) hits.emplace_back(id, score);
-        }
-        return top(std::move(hits), k);
+    Result<int64_t> vacuum(const std::vector<ManifestId>& keep) override {
+        return inner_->vacuum(keep);
     }
 
   private:
-    std::map<std::string, Point> points_;
-    mutable std::map<std::string, std::map<std::string, int>>
-        words_;  // of the lexical search, made when first needed
-    mutable std::map<std::string, double> lengths_;
-    mutable std::map<std::string, int> df_;
-    mutable double total_ = 0;
+    std::shared_ptr<store::ObjectStore> objects_;
+    std::unique_ptr<VectorStore> inner_;
 };
+
+INSTANTIATE_TEST_SUITE_P(
+    Embedded, VectorStoreConformance,
+    ::testing::Values(VectorStoreUnderTest{
+        "Local",
+        [](const std::filesystem::path& scratch) -> std::function<std::unique_ptr<VectorStore>()> {
+            auto objects = std::make_shared<store::LocalObjectStore>(scratch / "index", "index");
+            return [objects, scratch] {
+                EmbeddedOptions options;
+                options.scratch_directory = scratch / "scratch";
+                return std::make_unique<Owning>(objects, *open_embedded_store(*objects, options));
+            };
+        }}),
+    conformance_name);
 
 class EmbeddedStoreTest : public ::testing::Test {
   protected:
@@ -124,122 +75,11 @@ class EmbeddedStoreTest : public ::testing::Test {
     }
     std::unique_ptr<VectorStore> make() { return make(options()); }
 
-    static std::vector<std::string> ids(const CollectionView& view,
-                                        const std::vector<ScoredPoint>& found) {
-        std::vector<std::string> result;
-        for (const ScoredPoint& hit : found) result.push_back(view.point(hit.point).id.value);
-        return result;
-    }
-
-    /// The view holds exactly the model's points and finds what brute force finds.
-    static void expect_equal(const CollectionView& view, const Model& model, PointMaker& maker,
-                             size_t queries = 8) {
-        ASSERT_EQ(view.point_count(), model.size());
-        for (const auto& [id, point] : model.points()) {
-            const auto handle = view.find({id});
-            ASSERT_TRUE(handle) << id;
-            const Point found = view.point(*handle);
-            ASSERT_EQ(found.text, point.text);
-            ASSERT_EQ(found.title, point.title);
-            ASSERT_EQ(found.author, point.author);
-            ASSERT_EQ(found.category, point.category);
-            ASSERT_EQ(found.created_at, point.created_at);
-            ASSERT_EQ(found.span, point.span);
-            ASSERT_EQ(found.ds, point.ds);
-            ASSERT_EQ(found.source, point.source);
-            ASSERT_EQ(found.document_id, point.document_id);
-        }
-        std::vector<Filter> filters(7);
-        filters[1].authors = {"AUTHOR 3", "author 1"};
-        filters[2].categories = {"ÉNERGIE"};
-        filters[2].sources = {"filings"};
-        filters[3].from = 1'700'000'000'000'000 + 50 * 86'400'000'000LL;
-        filters[4].from = 1'700'000'000'000'000;
-        filters[4].to = 1'700'000'000'000'000 + 90 * 86'400'000'000LL;
-        filters[5].document_id = "reports/doc-3";
-        filters[6].authors = {"Nobody"};
-        for (size_t q = 0; q < queries; ++q) {
-            const std::vector<float> query = maker.vector();
-            for (const Filter& filter : filters) {
-                for (const size_t k : {1U, 10U, 1000U}) {
-                    const auto found = view.search_dense(query, k, filter, Deadline::never());
-                    ASSERT_THAT(found, IsOk());
-                    const auto expected = model.dense(query, k, filter);
-                    ASSERT_EQ(found->size(), expected.size());
-                    for (size_t i = 0; i < expected.size(); ++i) {
-                        ASSERT_EQ(view.point((*found)[i].point).id.value, expected[i].first)
-                            << "place " << i;
-                        ASSERT_EQ((*found)[i].score, static_cast<float>(expected[i].second));
-                    }
-                }
-                const char* text = q % 2 == 0 ? "Inflation outlook: the rates of 3 trades"
-                                              : "housing housing credits";
-                const auto found = view.search_lexical(text, 10, filter, Deadline::never());
-                ASSERT_THAT(found, IsOk());
-                const auto expected = model.lexical(text, 10, filter);
-                ASSERT_EQ(found->size(), expected.size());
-                for (size_t i = 0; i < expected.size(); ++i) {
-                    ASSERT_NEAR((*found)[i].score, expected[i].second, 1e-4) << "place " << i;
-                }
-            }
-        }
-    }
-
     px::testing::TempDir folder_;
     store::LocalObjectStore objects_{folder_ / "index", "index"};
 
     void SetUp() override { ASSERT_THAT(objects_.ensure_container(), IsOk()); }
 };
-
-TEST_F(EmbeddedStoreTest, AnEmptyCollectionHasAManifestAndFindsNothing) {
-    auto store = make();
-    const auto id = store->apply(std::nullopt, {}, {}, Deadline::never());
-    ASSERT_THAT(id, IsOk());
-    const auto view = store->open(*id);
-    ASSERT_THAT(view, IsOk());
-    EXPECT_EQ((*view)->point_count(), 0U);
-    EXPECT_EQ((*view)->width(), 0U);
-    EXPECT_EQ((*view)->manifest(), *id);
-    EXPECT_THAT(*(*view)->search_dense({1, 0}, 5, {}, Deadline::never()), IsEmpty());
-    EXPECT_THAT(*(*view)->search_lexical("outlook", 5, {}, Deadline::never()), IsEmpty());
-    EXPECT_THAT((*view)->points_of("reports/1"), IsEmpty());
-    EXPECT_FALSE((*view)->find({"00112233445566778899aabbccddeeff"}));
-    EXPECT_FALSE((*view)->find({"no id"}));
-}
-
-TEST_F(EmbeddedStoreTest, FindsWhatBruteForceFinds) {
-    auto store = make();
-    PointMaker maker(1);
-    Model model;
-    const auto points = maker.points(0, 700);
-    model.apply({}, points);
-    const auto view = *store->open(*store->apply(std::nullopt, {}, points, Deadline::never()));
-    expect_equal(*view, model, maker, 6);
-}
-
-TEST_F(EmbeddedStoreTest, IsExactEvenWhenVectorsAreHardToTellApart) {
-    // All in one narrow cone and many equal: the int8 scan alone would order them at random.
-    auto store = make();
-    PointMaker maker(2, 384, 1);
-    Model model;
-    std::vector<Point> points = maker.points(0, 3000);
-    for (size_t i = 0; i < points.size(); ++i) {
-        if (i % 3 == 0) points[i].vector = points[0].vector;
-        for (size_t d = 0; d < 384; ++d)
-            points[i].vector[d] = points[0].vector[d] + points[i].vector[d] * 0.003F;
-        points[i].vector = unit(points[i].vector);
-    }
-    model.apply({}, points);
-    const auto view = *store->open(*store->apply(std::nullopt, {}, points, Deadline::never()));
-    for (int q = 0; q < 10; ++q) {
-        const auto query = q == 0 ? points[0].vector : maker.vector();
-        const auto found = *view->search_dense(query, 50, {}, Deadline::never());
-        const auto expected = model.dense(query, 50, {});
-        ASSERT_THAT(found, SizeIs(50));
-        for (size_t i = 0; i < 50; ++i)
-            ASSERT_EQ(view->point(found[i].point).id.value, expected[i].first);
-    }
-}
 
 TEST_F(EmbeddedStoreTest, EveryKernelFindsTheSameBits) {
     PointMaker maker(4, 100);
@@ -264,68 +104,6 @@ TEST_F(EmbeddedStoreTest, EveryKernelFindsTheSameBits) {
             EXPECT_EQ(found[i].score, expected[i].score) << kernels->name;
         }
     }
-}
-
-TEST_F(EmbeddedStoreTest, TiesAreOrderedByChunkIdAcrossSegments) {
-    auto store = make();
-    PointMaker maker(5);
-    auto points = maker.points(0, 60);
-    for (Point& point : points) {
-        point.vector = points[0].vector;
-        point.text = "same words here";
-        point.title = "";
-        point.author = "";
-    }
-    std::optional<ManifestId> id;
-    for (int i = 0; i < 3; ++i) {
-        id = *store->apply(id, {}, {points.begin() + i * 20, points.begin() + (i + 1) * 20},
-                           Deadline::never());
-    }
-    const auto view = *store->open(*id);
-    for (const auto& found : {*view->search_dense(points[0].vector, 60, {}, Deadline::never()),
-                              *view->search_lexical("same words", 60, {}, Deadline::never())}) {
-        const auto order = ids(*view, found);
-        ASSERT_THAT(order, SizeIs(60));
-        EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
-    }
-}
-
-TEST_F(EmbeddedStoreTest, RanksADocumentByTheWordsOfAllItsPointsAlsoAcrossSegments) {
-    auto store = make();
-    PointMaker maker(7);
-    auto points = maker.points(0, 5);
-    const std::vector<std::pair<std::string, std::string>> contents{
-        {"s/split", "the pump leaks"},
-        {"s/split", "the valve rusts"},
-        {"s/apart", "a valve beside another pump"},
-        {"s/together", "our pump valve broke down"},
-        {"s/other", "nothing of the kind"}};
-    for (size_t i = 0; i < points.size(); ++i) {
-        points[i].document_id = contents[i].first;
-        points[i].text = contents[i].second;
-        points[i].title = points[i].author = "";
-    }
-    const ManifestId first =
-        *store->apply(std::nullopt, {}, {points.begin(), points.begin() + 1}, Deadline::never());
-    const ManifestId both =
-        *store->apply(first, {}, {points.begin() + 1, points.end()}, Deadline::never());
-    const auto documents = [&](const ManifestId& manifest, const Filter& filter) {
-        std::vector<std::string> names;
-        const auto view = *store->open(manifest);
-        for (const ScoredDocument& found :
-             *view->search_documents("pump valve", 10, filter, Deadline::never()))
-            names.push_back(found.document_id);
-        return names;
-    };
-    const std::vector<std::string> all = documents(both, {});
-    ASSERT_THAT(all, SizeIs(3)) << "a document without any of the words is left out";
-    EXPECT_EQ(all.front(), "s/together") << "the words stand side by side in it alone";
-    Filter filter;
-    filter.document_id = "s/split";
-    EXPECT_EQ(documents(both, filter), std::vector<std::string>{"s/split"});
-    const ManifestId without =
-        *store->apply(both, {points[0].id, points[1].id}, {}, Deadline::never());
-    EXPECT_EQ(documents(without, {}).size(), 2U) << "what is deleted is not counted";
 }
 
 TEST_F(EmbeddedStoreTest, StaysEqualToTheModelThroughRandomChanges) {
@@ -398,29 +176,6 @@ TEST_F(EmbeddedStoreTest, EqualArgumentsGiveEqualFilesWhateverTheirOrder) {
     EXPECT_EQ(keys(objects_), keys(other));
 }
 
-TEST_F(EmbeddedStoreTest, ApplyingNothingNewKeepsTheManifest) {
-    auto store = make();
-    PointMaker maker(7);
-    const auto points = maker.points(0, 50);
-    const auto id = *store->apply(std::nullopt, {}, points, Deadline::never());
-    EXPECT_EQ(*store->apply(id, {}, {}, Deadline::never()), id);
-    EXPECT_EQ(*store->apply(id, {}, points, Deadline::never()), id)
-        << "equal points change nothing";
-    EXPECT_EQ(*store->apply(id, {{"ffffffffffffffffffffffffffffffff"}}, {}, Deadline::never()), id);
-    EXPECT_EQ(*store->apply(id, {points[3].id}, {points[3]}, Deadline::never()), id)
-        << "removed and added again";
-}
-
-TEST_F(EmbeddedStoreTest, TheLastOfEqualAddedIdsCounts) {
-    auto store = make();
-    PointMaker maker(8);
-    auto points = maker.points(0, 2);
-    points[1].id = points[0].id;
-    const auto view = *store->open(*store->apply(std::nullopt, {}, points, Deadline::never()));
-    EXPECT_EQ(view->point_count(), 1U);
-    EXPECT_EQ(view->point(*view->find(points[0].id)).text, points[1].text);
-}
-
 TEST_F(EmbeddedStoreTest, DailyAdditionsStayInFewSegments) {
     auto store = make();
     PointMaker maker(9, 8);
@@ -459,96 +214,6 @@ TEST_F(EmbeddedStoreTest, ManyDeletionsRewriteASegment) {
     EXPECT_EQ(marked->point_count(), 99U);
 }
 
-TEST_F(EmbeddedStoreTest, OldManifestsStayAsTheyWere) {
-    auto store = make();
-    PointMaker maker(11);
-    const auto first = maker.points(0, 80);
-    const auto old = *store->apply(std::nullopt, {}, first, Deadline::never());
-    const auto view = *store->open(old);
-    auto id =
-        *store->apply(old, {first[0].id, first[1].id}, maker.points(100, 50), Deadline::never());
-    Model model;
-    model.apply({}, first);
-    expect_equal(*view, model, maker);
-    auto reopened = make();
-    expect_equal(**reopened->open(old), model, maker);
-    EXPECT_EQ((*reopened->open(id))->point_count(), 128U);
-}
-
-TEST_F(EmbeddedStoreTest, PointsOfADocumentComeInItsOrder) {
-    auto store = make();
-    PointMaker maker(12);
-    auto points = maker.points(0, 70);
-    auto id =
-        *store->apply(std::nullopt, {}, {points.begin(), points.begin() + 35}, Deadline::never());
-    std::shuffle(points.begin() + 35, points.end(), maker.random());
-    id = *store->apply(id, {}, {points.begin() + 35, points.end()}, Deadline::never());
-    const auto view = *store->open(id);
-    for (int document = 0; document < 10; ++document) {
-        const auto handles = view->points_of(fmt::format("reports/doc-{}", document));
-        ASSERT_THAT(handles, SizeIs(7));
-        for (size_t i = 0; i < 7; ++i)
-            EXPECT_EQ(view->point(handles[i]).span.start, static_cast<int64_t>(i) * 100);
-    }
-}
-
-TEST_F(EmbeddedStoreTest, FindsTextOfAnyScript) {
-    auto store = make();
-    PointMaker maker(13);
-    auto points = maker.points(0, 4);
-    points[0].text = "日本銀行は金融政策を発表した。";
-    points[1].text = "Die Zürcher Straße führt über die Brücke.";
-    points[2].text = "Ставка рефинансирования повышена.";
-    points[3].text = "Crème brûlée à l’Élysée";
-    const auto view = *store->open(*store->apply(std::nullopt, {}, points, Deadline::never()));
-    const auto first = [&](std::string_view query) {
-        const auto found = *view->search_lexical(query, 1, {}, Deadline::never());
-        return found.empty() ? std::string("nothing") : view->point(found[0].point).text;
-    };
-    EXPECT_EQ(first("金融政策"), points[0].text);
-    EXPECT_EQ(first("STRASSE zurcher"), points[1].text);
-    EXPECT_EQ(first("СТАВКА"), points[2].text);
-    EXPECT_EQ(first("creme elysee"), points[3].text);
-    EXPECT_EQ(first("the of and"), "nothing");
-    EXPECT_EQ(first(""), "nothing");
-    EXPECT_EQ(first("\xFF\xFE brulee \x80"), points[3].text)
-        << "ill-formed bytes of a query are no reason to fail";
-}
-
-TEST_F(EmbeddedStoreTest, RefusesWhatItCannotKeep) {
-    auto store = make();
-    PointMaker maker(14);
-    const auto good = maker.points(0, 3);
-    const auto id = *store->apply(std::nullopt, {}, good, Deadline::never());
-    const auto refused = [&](auto change, const char* text) {
-        auto points = maker.points(10, 1);
-        change(points[0]);
-        EXPECT_THAT(store->apply(id, {}, points, Deadline::never()),
-                    IsError(ErrorCode::InvalidArgument, text));
-    };
-    refused([](Point& p) { p.id.value = "xyz"; }, "chunk id");
-    refused([](Point& p) { p.vector.pop_back(); }, "47 dimensions");
-    refused([](Point& p) { p.vector[3] = std::numeric_limits<float>::quiet_NaN(); }, "not finite");
-    refused([](Point& p) { p.vector[3] = std::numeric_limits<float>::infinity(); }, "not finite");
-    refused([](Point& p) { p.text = "\xC3("; }, "not UTF-8");
-    refused([](Point& p) { p.title = "\xED\xA0\x80"; }, "not UTF-8");
-    EXPECT_THAT(store->apply(id, {{"nope"}}, {}, Deadline::never()),
-                IsError(ErrorCode::InvalidArgument));
-    EXPECT_THAT(store->apply(ManifestId{"../../etc/passwd"}, {}, {}, Deadline::never()),
-                IsError(ErrorCode::InvalidArgument));
-    EXPECT_THAT(store->open(ManifestId{std::string(64, '0')}), IsError(ErrorCode::NotFound));
-    const auto view = *store->open(id);
-    EXPECT_THAT(view->search_dense({1, 2, 3}, 5, {}, Deadline::never()),
-                IsError(ErrorCode::InvalidArgument, "3 dimensions"));
-    EXPECT_THAT(view->search_dense(std::vector<float>(48, std::numeric_limits<float>::quiet_NaN()),
-                                   5, {}, Deadline::never()),
-                IsError(ErrorCode::InvalidArgument));
-    EXPECT_THAT(*view->search_dense(std::vector<float>(48, 0.0F), 5, {}, Deadline::never()),
-                SizeIs(3));
-    EXPECT_THAT(*view->search_dense(good[0].vector, 0, {}, Deadline::never()), IsEmpty());
-    EXPECT_THAT(*view->search_dense(good[0].vector, SIZE_MAX, {}, Deadline::never()), SizeIs(3));
-}
-
 TEST_F(EmbeddedStoreTest, RefusesOptionsThatMakeNoSense) {
     const auto refused = [&](auto change) {
         EmbeddedOptions bad;
@@ -560,26 +225,6 @@ TEST_F(EmbeddedStoreTest, RefusesOptionsThatMakeNoSense) {
     refused([](EmbeddedOptions& o) { o.deleted_ratio_max = 1.5; });
     refused([](EmbeddedOptions& o) { o.segment_points_max = 0; });
     refused([](EmbeddedOptions& o) { o.kernel = "abacus"; });
-}
-
-TEST_F(EmbeddedStoreTest, StopsAtTheDeadline) {
-    auto store = make();
-    PointMaker maker(15);
-    const auto points = maker.points(0, 30);
-    const auto view = *store->open(*store->apply(std::nullopt, {}, points, Deadline::never()));
-    Deadline past;
-    past.at = std::chrono::steady_clock::now() - std::chrono::seconds(1);
-    EXPECT_THAT(view->search_dense(points[0].vector, 5, {}, past),
-                IsError(ErrorCode::DeadlineExceeded));
-    EXPECT_THAT(view->search_lexical("inflation", 5, {}, past),
-                IsError(ErrorCode::DeadlineExceeded));
-    EXPECT_THAT(store->apply(std::nullopt, {}, points, past), IsError(ErrorCode::DeadlineExceeded));
-    std::stop_source stop;
-    stop.request_stop();
-    Deadline cancelled;
-    cancelled.stop = stop.get_token();
-    EXPECT_THAT(view->search_dense(points[0].vector, 5, {}, cancelled),
-                IsError(ErrorCode::Cancelled));
 }
 
 TEST_F(EmbeddedStoreTest, NamesTheDamagedFile) {

@@ -24,12 +24,6 @@ static_assert(std::endian::native == std::endian::little,
 
 namespace {
 
-int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    return -1;
-}
-
 template <class T>
 T load_at(std::span<const uint8_t> bytes, size_t offset) {
     T value;
@@ -84,33 +78,6 @@ std::string_view kind_name(SectionKind kind) {
 }
 
 }  // namespace
-
-Result<RawId> parse_chunk_id(std::string_view hex) {
-    RawId id{};
-    bool good = hex.size() == 32;
-    for (size_t i = 0; good && i < 16; ++i) {
-        const int high = hex_digit(hex[2 * i]);
-        const int low = hex_digit(hex[2 * i + 1]);
-        good = high >= 0 && low >= 0;
-        id[i] = static_cast<uint8_t>(high * 16 + low);
-    }
-    if (!good) {
-        return fail(ErrorCode::InvalidArgument,
-                    fmt::format("\"{}\" is no chunk id", hex.substr(0, 64)),
-                    "A chunk id has 32 lower-case hexadecimal digits.");
-    }
-    return id;
-}
-
-std::string format_chunk_id(const RawId& id) {
-    constexpr char kDigits[] = "0123456789abcdef";
-    std::string hex(32, '0');
-    for (size_t i = 0; i < 16; ++i) {
-        hex[2 * i] = kDigits[id[i] >> 4];
-        hex[2 * i + 1] = kDigits[id[i] & 15];
-    }
-    return hex;
-}
 
 std::optional<uint32_t> StringTable::find(std::string_view value) const {
     size_t low = 0;

@@ -16,15 +16,10 @@
 #include <vector>
 
 #include "base/result.h"
+#include "index/point_rules.h"
 #include "index/vector_store.h"
 
 namespace px::index {
-
-/// The 16 bytes of a ChunkId.
-using RawId = std::array<uint8_t, 16>;
-/// Errors: InvalidArgument unless 32 lower-case hexadecimal digits.
-Result<RawId> parse_chunk_id(std::string_view hex);
-std::string format_chunk_id(const RawId& id);
 
 enum class SectionKind : uint32_t {
     Ids = 1,
@@ -60,8 +55,6 @@ inline constexpr size_t kSegmentHeaderBytes = 64;
 inline constexpr size_t kSegmentTailBytes = 64;
 inline constexpr size_t kSectionEntryBytes = 32;
 inline constexpr size_t kSectionAlignment = 64;
-inline constexpr uint32_t kWidthMax = 65536;
-inline constexpr int64_t kNoDate = INT64_MIN;
 
 /// A string table in mapped memory.
 class StringTable {

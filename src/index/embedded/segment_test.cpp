@@ -87,7 +87,7 @@ void exercise(const std::shared_ptr<const Segment>& segment) {
         EXPECT_THAT(lexical, IsError(ErrorCode::Corrupt));
     }
     for (uint64_t i = 0; i < segment->point_count(); ++i) {
-        const Point point = view.point(i);
+        const Point point = view.point(i).value();
         (void)view.find(point.id);
         (void)view.points_of(point.document_id);
     }
