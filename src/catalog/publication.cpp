@@ -82,6 +82,11 @@ Error no_attempt(const RunId& run, std::string_view task, int attempt) {
                             run.value));
 }
 
+Error not_empty() {
+    return fail(ErrorCode::AlreadyExists, "the catalog to be filled holds runs of its own",
+                "give it an empty place");
+}
+
 Error listed_twice(const DocumentRow& row) {
     return fail(ErrorCode::InvalidArgument,
                 fmt::format("document {} is listed twice in source {} ds {}", row.document_id,

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "base/service_facts.h"
 #include "chunk/chunk.h"
 
 namespace px::index {
@@ -99,6 +100,9 @@ class CollectionView {
 class VectorStore {
   public:
     virtual ~VectorStore() = default;
+    /// What the service tells about itself, for `px doctor`. The embedded one has nothing to tell
+    /// beyond the store of its files.
+    virtual Result<ServiceFacts> facts() { return ServiceFacts(); }
     /// base (nullopt: empty) minus removed plus added, as a new manifest. Deterministic: equal
     /// arguments give an equal manifest id and equal bytes. Removing what is absent is Ok; an added
     /// id that exists replaces it. Durable on return.
