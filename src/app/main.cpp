@@ -177,9 +177,11 @@ int main(int count, char** words) {
     px::app::add_ask_commands(cli, context);
     px::app::add_embed_command(cli, context);
     px::app::add_history_commands(cli, context);
+    px::app::add_migrate_command(cli, context);
     px::app::add_serve_commands(cli, context);
     px::app::add_setup_commands(cli, context);
     px::app::add_export_command(cli, context);
+    px::app::add_doctor_command(cli, context);
 
     std::vector<std::string> arguments(words + 1, words + count);
     const bool json = std::find(arguments.begin(), std::ranges::find(arguments, "--"), "--json") !=

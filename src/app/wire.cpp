@@ -4,8 +4,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <tuple>
-
 #include "base/log.h"
 #include "engine/local/local_engine.h"
 #include "index/open.h"
@@ -26,16 +24,20 @@ class FileLock final : public catalog::PipelineLock {
     pipeline::RunLock lock_;
 };
 
-/// PX_TEST_KILL_AT=label: the process dies at that step, as by kill -9. For the crash tests.
+/// PX_TEST_KILL_AT=label: the process dies at that step, as by kill -9; PX_TEST_STOP_AT=label: it
+/// stands still there until SIGCONT; PX_TEST_STEPS=file: each label is noted. For the crash tests.
 pipeline::StepObserver step_observer(const Environment& environment) {
-    const auto wanted = environment.variables.find("PX_TEST_KILL_AT");
-    const auto trace = environment.variables.find("PX_TEST_STEPS");
-    if (wanted == environment.variables.end() && trace == environment.variables.end()) {
-        return [](std::string_view label) { log::debug("step", {{"label", label}}); };
+    const auto value = [&](const char* name) {
+        const auto found = environment.variables.find(name);
+        return found == environment.variables.end() ? std::string() : found->second;
+    };
+    const std::string label = value("PX_TEST_KILL_AT");
+    const std::string stop = value("PX_TEST_STOP_AT");
+    const std::string file = value("PX_TEST_STEPS");
+    if (label.empty() && stop.empty() && file.empty()) {
+        return [](std::string_view reached) { log::debug("step", {{"label", reached}}); };
     }
-    const std::string label = wanted == environment.variables.end() ? "" : wanted->second;
-    const std::string file = trace == environment.variables.end() ? "" : trace->second;
-    return [label, file](std::string_view reached) {
+    return [label, stop, file](std::string_view reached) {
         if (!file.empty()) {
             if (std::FILE* stream = std::fopen(file.c_str(), "a")) {
                 fmt::print(stream, "{}\n", reached);
@@ -43,6 +45,7 @@ pipeline::StepObserver step_observer(const Environment& environment) {
             }
         }
         if (reached == label) ::kill(::getpid(), SIGKILL);
+        if (reached == stop) ::kill(::getpid(), SIGSTOP);
     };
 }
 
@@ -53,15 +56,40 @@ App::App(Config config, Environment environment)
       environment_(std::move(environment)),
       progress_(make_progress()) {}
 
+store::OpenOptions App::open_options(const Config& config) {
+    store::OpenOptions options;
+    options.base_folder = config.definition.base_folder;
+    options.azure = config.azure;
+    options.cache_folder =
+        config.cache_folder.empty() ? config.work_folder() / "cache" : config.cache_folder;
+    options.cache_limit_bytes = config.cache_limit_bytes;
+    return options;
+}
+
+Result<std::vector<std::string>> App::services_of(const Config& config) {
+    const pipeline::Definition& d = config.definition;
+    const store::OpenOptions options = open_options(config);
+    const catalog::CatalogAddress catalog =
+        PX_TRY(catalog::parse_catalog_address(d.catalog_url, d.base_folder));
+    std::vector<std::string> services;
+    for (const std::string& url : {d.landing_url, d.lake_url})
+        services.push_back(PX_TRY(store::place_of(url, options)));
+    services.push_back(config.vectors.kind == index::VectorsAddress::Kind::Embedded
+                           ? PX_TRY(store::place_of(config.vectors.objects, options))
+                           : config.vectors.shown);
+    services.push_back(catalog.kind == catalog::CatalogAddress::Kind::Sqlite ? catalog.file.string()
+                                                                             : catalog.shown);
+    for (const std::string& text :
+         {d.vectors_url.substr(0, d.vectors_url.find(':')), d.embedding_model,
+          d.embedding_precision, d.query_prefix, d.passage_prefix, config.model_folder.string()})
+        services.push_back(text);
+    return services;
+}
+
 Result<std::unique_ptr<App>> App::create(Config config, Environment environment) {
     std::unique_ptr<App> app(new App(std::move(config), std::move(environment)));
     const pipeline::Definition& definition = app->definition();
-    store::OpenOptions options;
-    options.base_folder = definition.base_folder;
-    options.azure = app->config_.azure;
-    options.cache_folder = app->config_.cache_folder.empty() ? app->config_.work_folder() / "cache"
-                                                             : app->config_.cache_folder;
-    options.cache_limit_bytes = app->config_.cache_limit_bytes;
+    const store::OpenOptions options = open_options(app->config_);
     const auto open = [&](const std::string& url, const char* key) {
         return store::open_object_store(url, options).context(key);
     };
@@ -151,47 +179,53 @@ Result<const embed::Encoder*> App::encoder() {
 }
 
 pipeline::RunServices App::run_services() {
-    return {
-        definition(),
-        *landing_,
-        *lake_,
-        *vectors_,
-        *engine_,
-        clock_,
-        *progress_,
-        config_.work_folder(),
-        config_.thread_count(),
-        step_observer(environment_),
-        [this]() -> Result<void> {
-            PX_TRY(landing_->ensure_container());
-            PX_TRY(lake_->ensure_container());
-            return vectors_->prepare();
-        },
-        [this](catalog::OpenMode mode) { return open_catalog(mode); },
-        [this](catalog::LockMode mode) { return lock_catalog(mode); },
-        [this] { return encoder(); },
-        [this](const std::string& text) -> Result<pipeline::Definition> {
-            if (text == definition().text) return definition();
-            Config old = PX_TRY(parse_config(text, config_.file, environment_));
-            return std::move(old.definition);
-        },
-        [this](const std::string& text) -> Result<bool> {
-            if (text == definition().text) return true;
-            const Config old = PX_TRY(parse_config(text, config_.file, environment_));
-            // Addresses without their credentials, which may be renewed between two runs.
-            const auto shown = [](const Config& config) -> Result<std::string> {
-                const pipeline::Definition& d = config.definition;
-                return PX_TRY(catalog::parse_catalog_address(d.catalog_url, d.base_folder)).shown;
-            };
-            if (PX_TRY(shown(old)) != PX_TRY(shown(config_))) return false;
-            const auto services = [](const Config& config) {
-                const pipeline::Definition& d = config.definition;
-                return std::tie(d.landing_url, d.lake_url, config.vectors.shown, d.embedding_model,
-                                d.embedding_precision, d.query_prefix, d.passage_prefix,
-                                config.model_folder);
-            };
-            return services(old) == services(config_);
-        }};
+    return {definition(),
+            *landing_,
+            *lake_,
+            *vectors_,
+            *engine_,
+            clock_,
+            *progress_,
+            config_.work_folder(),
+            config_.thread_count(),
+            step_observer(environment_),
+            [this]() -> Result<void> {
+                PX_TRY(landing_->ensure_container());
+                PX_TRY(lake_->ensure_container());
+                PX_TRY(vectors_->prepare());
+                return pipeline::check_not_migrating(*lake_);
+            },
+            [this](catalog::OpenMode mode) { return open_catalog(mode); },
+            [this](catalog::LockMode mode) { return lock_catalog(mode); },
+            [this] { return encoder(); },
+            [this](const std::string& text) -> Result<pipeline::Definition> {
+                if (text == definition().text) return definition();
+                Config old = PX_TRY(parse_config(text, config_.file, environment_));
+                return std::move(old.definition);
+            },
+            [this](const std::string& text) -> Result<bool> {
+                if (text == definition().text) return true;
+                const Config old = PX_TRY(parse_config(text, config_.file, environment_));
+                // Without their credentials, which may be renewed between two runs.
+                return PX_TRY(services_of(old)) == PX_TRY(services_of(config_));
+            }};
+}
+
+Result<pipeline::MigrationSide> App::migration_side() {
+    const std::vector<std::string> places = PX_TRY(services_of(config_));
+    return pipeline::MigrationSide{
+        .landing = *landing_,
+        .lake = *lake_,
+        .index = index_store_.get(),
+        .vectors = *vectors_,
+        .landing_place = places[0],
+        .lake_place = places[1],
+        .index_place = places[2],
+        .catalog_place = places[3],
+        .catalog_shown = catalog_address_.shown,
+        .work_folder = config_.work_folder(),
+        .open_catalog = [this](catalog::OpenMode mode) { return open_catalog(mode); },
+        .lock_catalog = [this] { return lock_catalog(catalog::LockMode::Exclusive); }};
 }
 
 answer::Rederive App::rederive() {

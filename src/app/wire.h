@@ -14,8 +14,10 @@
 #include "embed/encoder.h"
 #include "engine/engine.h"
 #include "index/vector_store.h"
+#include "pipeline/migrate.h"
 #include "pipeline/run.h"
 #include "store/object_store.h"
+#include "store/open.h"
 
 namespace px::app {
 
@@ -43,6 +45,8 @@ class App {
     /// Loaded at the first call. Thread-safe.
     Result<const embed::Encoder*> encoder();
     pipeline::RunServices run_services();
+    /// The stores as one side of a migration. Errors: as create().
+    Result<pipeline::MigrationSide> migration_side();
     /// Re-derives documents from the landing zone with the definition of the run that brought them.
     answer::Rederive rederive();
     const answer::AnswerOptions& answer_options() const { return answer_options_; }
@@ -50,6 +54,10 @@ class App {
   private:
     App(Config config, Environment environment);
     Result<std::unique_ptr<catalog::PipelineLock>> lock_catalog(catalog::LockMode mode) const;
+    static store::OpenOptions open_options(const Config& config);
+    /// What decides whether a run of an older pipeline file may be taken up: the places its
+    /// addresses lead to, without credentials, and its embedding.
+    static Result<std::vector<std::string>> services_of(const Config& config);
     Config config_;
     Environment environment_;
     SystemClock clock_;

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "base/service_facts.h"
 
 namespace px::catalog {
 
@@ -131,6 +132,16 @@ struct Publication {
     std::optional<int64_t> expected_latest;
 };
 
+/// A row of one of the catalog's tables on its way into another catalog. The tables are SQLite's
+/// (docs/formats/catalog.md), so every adapter gives and takes the same. Values as text: numbers in
+/// decimal, truth as 0 or 1, instants as instant_text (catalog/instant.h) writes them.
+struct StoredRow {
+    std::string table;
+    std::vector<std::string> columns;
+    std::vector<std::optional<std::string>> values;  ///< nullopt: NULL
+};
+using StoredRowSink = std::function<Result<void>(const StoredRow&)>;
+
 /// Held while a process works on the pipeline of a catalog; given back when destroyed. One thread
 /// at a time.
 class PipelineLock {
@@ -157,6 +168,9 @@ class Catalog {
         LockMode /*mode*/ = LockMode::Exclusive) {
         return std::unique_ptr<PipelineLock>();
     }
+
+    /// What the database tells about itself; asks it.
+    virtual Result<ServiceFacts> facts() = 0;
 
     virtual Result<Run> begin_run(const std::string& ds, const std::string& pipeline_text,
                                   const std::string& input_fingerprint,
@@ -217,6 +231,18 @@ class Catalog {
     /// Distinct values in a release, by count descending: suggestions and filters.
     virtual Result<std::vector<std::pair<std::string, int64_t>>> distinct_authors(
         ReleaseId release) = 0;
+
+    /// Hands every row the catalog keeps to sink, one snapshot, tables after those they refer to;
+    /// at most some hundred rows are in memory. A new table of the catalog takes part by itself
+    /// when both adapters keep it under the same names. Errors: sink's; Unavailable when the
+    /// catalog was replaced meanwhile.
+    virtual Result<void> dump(const StoredRowSink& sink) = 0;
+    /// Fills an empty catalog in one transaction with the rows produce() hands to its sink, in
+    /// dump()'s order; produce is called again when the transaction has to be repeated. Errors:
+    /// AlreadyExists (the catalog holds a run), InvalidArgument (an unknown table or column, a
+    /// value that is none), produce's.
+    virtual Result<void> restore(
+        const std::function<Result<void>(const StoredRowSink& sink)>& produce) = 0;
 };
 
 /// ReadWrite: opens or creates the catalog and migrates it forward. ReadOnly: must exist; nothing

@@ -5,11 +5,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <ctime>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -678,6 +680,86 @@ TEST_P(CatalogConformance, TextsAndInstantsComeBackAsTheyWent) {
     ASSERT_TRUE(publish(*catalog, ds, {{"r", ds, rows}}));
     EXPECT_EQ(place_->kept_documents(), static_cast<int64_t>(rows.size()));
     EXPECT_TRUE(catalog->distinct_authors(ReleaseId{1}).value().empty());
+}
+
+/// Every row of a catalog, sorted.
+inline std::vector<std::string> everything_in(Catalog& catalog) {
+    std::vector<std::string> all;
+    const Result<void> dumped = catalog.dump([&](const StoredRow& row) -> Result<void> {
+        std::map<std::string, std::string> cells;
+        for (size_t c = 0; c < row.columns.size(); ++c)
+            cells[row.columns[c]] = row.values[c].value_or("(null)");
+        std::string text = row.table;
+        for (const auto& [name, value] : cells) text += "|" + name + "=" + value;
+        all.push_back(std::move(text));
+        return {};
+    });
+    EXPECT_TRUE(dumped) << dumped.error().to_string();
+    std::sort(all.begin(), all.end());
+    return all;
+}
+
+TEST_P(CatalogConformance, EveryRowMovesToAnotherCatalogAndBack) {
+    auto catalog = open();
+    const std::string a = "2026-11-22", b = "2026-11-23";
+    DocumentRow odd = document("r", b, "2", "tab\tline\nquote'\"back\\\\ \u00e4");
+    odd.created_at = std::nullopt;
+    DocumentRow far = document("r", b, "3", "");
+    far.created_at = INT64_MAX;
+    ASSERT_TRUE(publish(*catalog, a, {{"r", a, {document("r", a, "1", "one")}}}));
+    ASSERT_TRUE(publish(*catalog, b, {{"r", b, {document("r", b, "1", "first"), odd, far}}}));
+    ASSERT_TRUE(publish(*catalog, b, {{"r", b, {document("r", b, "1", "second"), odd}}}));
+    catalog::Run halted = catalog->begin_run(b, "pipeline: \"x\"\n", "fp").value();
+    ASSERT_EQ(catalog->begin_task(halted.id, "land").value(), 1);
+    ASSERT_TRUE(catalog->finish_task(halted.id, "land", 1, "failed", "no", "{}"));
+    ASSERT_EQ(catalog->begin_task(halted.id, "land").value(), 2);
+    ASSERT_TRUE(catalog->finish_task(halted.id, "land", 2, "done", "", "{\"files\":[]}"));
+    ASSERT_TRUE(catalog->record_landed(
+        halted.id, {{"r", b, "data/x.csv", "r/" + b + "/abc.csv", "abc", 12, clock_.now()}}));
+    ASSERT_TRUE(catalog->record_checks({{halted.id, "r", "not empty", "0", "7", false}}));
+    ASSERT_TRUE(catalog->record_quarantine(halted.id, {{halted.id, "r", "type", 3}}));
+    ASSERT_TRUE(catalog->finish_run(halted.id, RunState::Halted, "too many", "{}"));
+    const std::vector<std::string> before = everything_in(*catalog);
+    EXPECT_GT(before.size(), 15U);
+
+    // Through the embedded one, which says what is neutral.
+    auto middle =
+        open_sqlite_catalog(scratch_.path() / "middle.db", OpenMode::ReadWrite, clock_).value();
+    const auto from = [](Catalog& source) {
+        return [&source](const StoredRowSink& sink) { return source.dump(sink); };
+    };
+    Result<void> moved = middle->restore(from(*catalog));
+    ASSERT_TRUE(moved) << moved.error().to_string();
+    EXPECT_EQ(everything_in(*middle), before);
+    std::filesystem::create_directories(scratch_.path() / "other");
+    const auto other_place = GetParam().make(scratch_.path() / "other");
+    auto other = other_place->open(OpenMode::ReadWrite, clock_, 8).value();
+    // What fails in the middle leaves nothing.
+    int left = 5;
+    EXPECT_EQ(other
+                  ->restore([&](const StoredRowSink& sink) {
+                      return middle->dump([&](const StoredRow& row) -> Result<void> {
+                          if (--left == 0) return fail(ErrorCode::Cancelled, "enough");
+                          return sink(row);
+                      });
+                  })
+                  .error()
+                  .code,
+              ErrorCode::Cancelled);
+    EXPECT_TRUE(everything_in(*other).empty());
+    moved = other->restore(from(*middle));
+    ASSERT_TRUE(moved) << moved.error().to_string();
+    EXPECT_EQ(everything_in(*other), before);
+    EXPECT_EQ(other_place->kept_documents(), place_->kept_documents());
+    EXPECT_EQ(titles(*other, 1), titles(*catalog, 1));
+    EXPECT_EQ(titles(*other, 2), titles(*catalog, 2));
+    EXPECT_EQ(titles(*other, 3), titles(*catalog, 3));
+    EXPECT_EQ(other->tasks(halted.id).value().size(), 2U);
+    EXPECT_EQ(other->restore(from(*middle)).error().code, ErrorCode::AlreadyExists);
+    // And life goes on there.
+    EXPECT_EQ(other->begin_run(b, "", "").value().id.value, b + "-0004");
+    ASSERT_TRUE(publish(*other, b, {{"r", b, {odd}}}));
+    EXPECT_EQ(other->latest_release().value()->id.value, 4);
 }
 
 }  // namespace px::catalog

@@ -89,6 +89,11 @@ Error attempt_ended(const RunId& run, std::string_view task, int attempt, std::s
                 "Another px took it over, or the run ended meanwhile; what it left is not used");
 }
 
+Error not_empty() {
+    return fail(ErrorCode::AlreadyExists, "the catalog to be filled holds runs of its own",
+                "give it an empty place");
+}
+
 Error listed_twice(const DocumentRow& row) {
     return fail(ErrorCode::InvalidArgument,
                 fmt::format("document {} is listed twice in source {} ds {}", row.document_id,

@@ -23,6 +23,7 @@ Error not_the_newest(const Publication& publication, int64_t latest);
 Error wrong_ending(const RunId& run, bool released, RunState state);
 Error no_attempt(const RunId& run, std::string_view task, int attempt);
 Error attempt_ended(const RunId& run, std::string_view task, int attempt, std::string_view state);
+Error not_empty();
 Error listed_twice(const DocumentRow& row);
 Error id_of_another_source(std::string_view source);
 Error unknown_state(const RunId& run, std::string_view state);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "base/service_facts.h"
 #include "chunk/chunk.h"
 
 namespace px::index {
@@ -107,6 +108,8 @@ class CollectionView {
                                               const Deadline& deadline) const = 0;
     /// points() of one.
     Result<Point> point(uint64_t handle, const Deadline& deadline = Deadline::never()) const;
+    /// Handles of every point, ascending by ChunkId.
+    virtual std::vector<uint64_t> all() const = 0;
     virtual std::optional<uint64_t> find(const chunk::ChunkId& id) const = 0;
     /// The point's document alone.
     virtual std::string document_id(uint64_t handle) const = 0;
@@ -121,6 +124,9 @@ class VectorStore {
     /// Before anything is written: the store answers and lets us in; where it lives is made when it
     /// is missing. Errors: Unavailable, Unauthenticated, InvalidArgument.
     virtual Result<void> prepare() = 0;
+    /// What the service tells about itself, for `px doctor`. The embedded one has nothing to tell
+    /// beyond the store of its files.
+    virtual Result<ServiceFacts> facts() { return ServiceFacts(); }
     /// base (nullopt: empty) minus removed plus added, as a new manifest. Deterministic: equal
     /// arguments give an equal manifest id. Removing what is absent is Ok; an added
     /// id that exists replaces it. Durable on return.

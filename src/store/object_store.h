@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "base/service_facts.h"
 
 namespace px::store {
 
@@ -23,6 +24,7 @@ struct ObjectMeta {
     std::string key;
     int64_t size_bytes = 0;
     TimestampMicros modified_at = 0;
+    std::string content_md5{};  ///< 16 raw bytes where the store keeps it, or empty: not known
 };
 
 class ObjectStore {
@@ -31,6 +33,8 @@ class ObjectStore {
 
     /// Address as written in the configuration, without secrets, for messages.
     virtual std::string url() const = 0;
+    /// What the service tells about itself; asks it. Errors: NotFound (no container).
+    virtual Result<ServiceFacts> facts() const = 0;
     /// Creates the container when it is missing. True: it was created.
     virtual Result<bool> ensure_container() = 0;
     /// Absent object: nullopt.

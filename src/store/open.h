@@ -28,6 +28,11 @@ struct OpenOptions {
 /// True for an address that leads off this machine's file system (by its scheme).
 bool is_remote_address(std::string_view url);
 
+/// Where an address leads, the same text however it is written: an absolute folder, or service
+/// root, container and path, with the account that only the credentials name. For comparing
+/// addresses. Errors: as open_object_store.
+Result<std::string> place_of(std::string_view url, const OpenOptions& options);
+
 /// Opens the store of `url`. Nothing is sent: whether the store answers, and whether its container
 /// is there, is for ensure_container() to find out.
 ///   ./lake  lake  /data/lake  file:lake  file:///data/lake            a folder

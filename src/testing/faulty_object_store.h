@@ -47,6 +47,7 @@ class FaultyObjectStore final : public store::ObjectStore {
     std::vector<std::string> journal() const;
 
     std::string url() const override { return inner_.url(); }
+    Result<ServiceFacts> facts() const override { return inner_.facts(); }
     Result<bool> ensure_container() override;
     Result<std::optional<store::ObjectMeta>> head(std::string_view key) const override;
     Result<std::string> get(std::string_view key) const override;

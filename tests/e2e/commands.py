@@ -148,7 +148,7 @@ def the_doctor_sees_what_was_lost(px):
         kept = home.folder / "kept"
         shutil.move(home.folder / part, kept)
         done = home.run("doctor", expect=1)
-        says(done, "FAIL", "backup")
+        says(done, "failed", "backup")
         check("px run" in done.stdout, done.stdout)
         check(not all(finding["ok"] for finding in home.json("doctor", expect=1)), part)
         shutil.move(kept, home.folder / part)

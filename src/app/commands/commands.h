@@ -38,10 +38,12 @@ void add_ask_commands(CLI::App& cli, CommandContext& context);   // ask search s
 void add_embed_command(CLI::App& cli, CommandContext& context);  // embed
 void add_history_commands(
     CLI::App& cli, CommandContext& context);  // status runs releases tables quarantine vacuum
-void add_serve_commands(CLI::App& cli, CommandContext& context);  // serve up
+void add_migrate_command(CLI::App& cli, CommandContext& context);  // migrate
+void add_serve_commands(CLI::App& cli, CommandContext& context);   // serve up
 void add_setup_commands(CLI::App& cli,
-                        CommandContext& context);                 // init doctor config completion
+                        CommandContext& context);                 // init config completion
 void add_export_command(CLI::App& cli, CommandContext& context);  // export airflow
+void add_doctor_command(CLI::App& cli, CommandContext& context);  // doctor
 
 /// Today in UTC.
 std::string today(const Clock& clock);

@@ -1,12 +1,9 @@
 #include <fmt/format.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 #include <boost/json.hpp>
 #include <fstream>
 
 #include "app/commands/commands.h"
-#include "lake/delta_table.h"
 
 namespace px::app {
 
@@ -66,137 +63,6 @@ Result<int> init(CommandContext& context, const SetupOptions& options) {
     return kExitDone;
 }
 
-struct Finding {
-    std::string what;
-    bool good = true;
-    std::string detail;
-};
-
-/// What to do when a part of the newest release is gone. The landed files alone are not enough: the
-/// catalog says that nothing changed.
-constexpr std::string_view kRebuildHint =
-    "Restore the folder from a backup; or move the catalog file, the lake and the index away and "
-    "run the dates again (px run, px backfill)";
-
-/// Writes an object, reads it back and removes it.
-Result<void> try_to_write(store::ObjectStore& object_store) {
-    const std::string key = fmt::format("px-doctor-{}", ::getpid());
-    PX_TRY(object_store.put(key, key));
-    const Result<std::string> read = object_store.get(key);
-    PX_TRY(object_store.remove(key));
-    if (!read) return read.error();
-    if (*read != key)
-        return fail(ErrorCode::Corrupt, fmt::format("{} gave other bytes back", object_store.url()),
-                    "Check the file system");
-    return {};
-}
-
-/// Every file of a table's version is there, as long as its log says.
-Result<std::string> try_table(App& app, const std::string& name, int64_t version) {
-    const lake::DeltaTable table(app.lake(), name, app.clock());
-    const lake::Snapshot snapshot = PX_TRY(table.snapshot_at({version}));
-    for (const lake::Add& add : snapshot.files) {
-        const auto meta = PX_TRY(app.lake().head(name + "/" + add.path));
-        if (!meta || meta->size_bytes != add.size_bytes) {
-            return fail(ErrorCode::Corrupt,
-                        fmt::format("{}/{} is {}", name, add.path,
-                                    meta ? fmt::format("{} bytes long, not {}", meta->size_bytes,
-                                                       add.size_bytes)
-                                         : std::string("missing")));
-        }
-    }
-    return fmt::format("{} files", snapshot.files.size());
-}
-
-Result<int> doctor(CommandContext& context, const SetupOptions&) {
-    std::vector<Finding> findings;
-    const Result<std::unique_ptr<App>> app = context.open_app();
-    if (!app) return app.error();
-    App& px = **app;
-    findings.push_back({"pipeline file", true, px.config().file.string()});
-    std::optional<catalog::Release> release;
-    const Result<std::unique_ptr<catalog::Catalog>> catalog =
-        px.open_catalog(catalog::OpenMode::ReadOnly);
-    if (catalog) {
-        Result<std::optional<catalog::Release>> latest = (*catalog)->latest_release();
-        findings.push_back({"catalog", latest.has_value(),
-                            !latest   ? latest.error().to_string()
-                            : *latest ? fmt::format("release {}", (*latest)->id.value)
-                                      : std::string("no release yet")});
-        if (latest) release = std::move(*latest);
-    } else {
-        findings.push_back({"catalog", catalog.error().code == ErrorCode::NotFound,
-                            catalog.error().code == ErrorCode::NotFound
-                                ? "will be created by the first run"
-                                : catalog.error().to_string()});
-    }
-    const auto store = [&](const char* name, store::ObjectStore& object_store) {
-        const Result<void> written = try_to_write(object_store);
-        const bool absent = !written && written.error().code == ErrorCode::NotFound;
-        std::string detail = "writable";
-        if (absent && !release) {
-            detail = "will be created by the first run";
-        } else if (absent) {
-            detail = fmt::format("the folder is gone, and release {} needs it. {}",
-                                 release->id.value, kRebuildHint);
-        } else if (!written) {
-            detail = written.error().to_string();
-        }
-        findings.push_back({fmt::format("{} ({})", name, object_store.url()),
-                            written.has_value() || (absent && !release), std::move(detail)});
-    };
-    store("landing", px.landing());
-    store("lake", px.lake());
-    if (px.index_store() != nullptr) {
-        store("index", *px.index_store());
-    } else {
-        const Result<void> reached = px.vectors().prepare();
-        findings.push_back({fmt::format("index ({})", px.config().vectors.shown),
-                            reached.has_value(),
-                            reached ? "reachable" : reached.error().to_string()});
-    }
-    if (release) {
-        for (const auto& [table, version] : release->table_versions) {
-            const Result<std::string> opened = try_table(px, table, version);
-            findings.push_back(
-                {fmt::format("table {} version {}", table, version), opened.has_value(),
-                 opened ? *opened : fmt::format("{}. {}", opened.error().message, kRebuildHint)});
-        }
-        const auto points = px.vectors().open({release->index_manifest});
-        findings.push_back({fmt::format("index of release {}", release->id.value),
-                            points.has_value(),
-                            points ? fmt::format("{} passages", (*points)->point_count())
-                                   : fmt::format("{}. {}", points.error().message, kRebuildHint)});
-    }
-    struct statvfs space {};
-    if (::statvfs(px.definition().base_folder.c_str(), &space) == 0) {
-        const double free_gb =
-            static_cast<double>(space.f_bavail) * static_cast<double>(space.f_frsize) / 1e9;
-        findings.push_back({"free disk space", free_gb > 1.0, fmt::format("{:.1f} GB", free_gb)});
-    }
-    findings.push_back({"SQL engine", true, px.engine().version()});
-    const Result<const embed::Encoder*> encoder = px.encoder();
-    findings.push_back(
-        {"embedding model", encoder.has_value(),
-         encoder ? fmt::format("{}, {}, kernel {}", (*encoder)->model_id(),
-                               embed::precision_name((*encoder)->precision()), (*encoder)->kernel())
-                 : encoder.error().to_string()});
-    bool all_good = true;
-    json::array array;
-    for (const Finding& finding : findings) {
-        all_good = all_good && finding.good;
-        if (context.json) {
-            array.push_back(json::object{
-                {"check", finding.what}, {"ok", finding.good}, {"detail", finding.detail}});
-        } else {
-            print(fmt::format("{}  {:<28} {}\n", finding.good ? "ok  " : "FAIL", finding.what,
-                              finding.detail));
-        }
-    }
-    if (context.json) print(json::serialize(array) + "\n");
-    return all_good ? kExitDone : 1;
-}
-
 Result<int> config_show(CommandContext& context, const SetupOptions& options) {
     const Config config =
         PX_TRY(load_config(PX_TRY(find_pipeline_file(context.file)), context.environment));
@@ -248,12 +114,6 @@ void add_setup_commands(CLI::App& cli, CommandContext& context) {
     init_command->add_option("folder", options->folder, "Where (default: this folder)");
     init_command->callback([&context, options] {
         context.chosen = [&context, options] { return init(context, *options); };
-    });
-
-    CLI::App* doctor_command =
-        cli.add_subcommand("doctor", "Check every store and part, and say what to mend");
-    doctor_command->callback([&context, options] {
-        context.chosen = [&context, options] { return doctor(context, *options); };
     });
 
     CLI::App* config_command = cli.add_subcommand("config", "The settings in force");

@@ -136,7 +136,10 @@ Result<RetriedResponse> send_with_retries(
         const HttpRequest request = PX_TRY(prepare(result.attempts + 1));
         ++result.attempts;
         result.last = client.send(request, deadline);
-        if (!is_worth_retrying(result.last)) return result;
+        const bool named = !result.last.failure &&
+                           std::find(options.more_statuses.begin(), options.more_statuses.end(),
+                                     result.last.status) != options.more_statuses.end();
+        if (!named && !is_worth_retrying(result.last)) return result;
         // A name that is unknown twice in a row is most likely misspelt.
         const int attempts_max = result.last.failure == HttpFailure::UnknownHost
                                      ? std::min(2, options.attempts_max)

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
@@ -22,6 +23,8 @@ struct RetryOptions {
     std::chrono::milliseconds retry_after_max{60'000};
     /// All attempts and waits together.
     std::chrono::milliseconds total_max{300'000};
+    /// Statuses worth another attempt besides those of is_worth_retrying().
+    std::vector<int> more_statuses{};
 
     Result<void> validate() const;
 };

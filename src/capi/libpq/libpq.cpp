@@ -38,14 +38,6 @@ int64_t read_big_endian(const char* bytes, int length) {
     return static_cast<int64_t>(value);
 }
 
-/// What PostgreSQL's text can hold.
-std::string storable(std::string_view text) {
-    std::string clean = utf8_is_valid(text) ? std::string(text) : utf8_sanitize(text);
-    for (size_t at = clean.find('\0'); at != std::string::npos; at = clean.find('\0', at + 3))
-        clean.replace(at, 1, "\xef\xbf\xbd");
-    return clean;
-}
-
 bool is_storable(std::string_view text) {
     return text.find('\0') == std::string_view::npos && utf8_is_valid(text);
 }
@@ -179,6 +171,13 @@ Error connect_failure(std::string_view text, const Address& address) {
 void ignore_notice(void*, const char*) {}
 
 }  // namespace
+
+std::string storable(std::string_view text) {
+    std::string clean = utf8_is_valid(text) ? std::string(text) : utf8_sanitize(text);
+    for (size_t at = clean.find('\0'); at != std::string::npos; at = clean.find('\0', at + 3))
+        clean.replace(at, 1, "\xef\xbf\xbd");
+    return clean;
+}
 
 ErrorCode error_code_of(std::string_view sqlstate) {
     const State* state = state_of(sqlstate);
@@ -318,6 +317,11 @@ void CopyRows::text(std::string_view value) {
     if (!is_storable(value)) return text(storable(value));
     append_big_endian(out_, static_cast<int32_t>(value.size()));
     out_ += value;
+}
+void CopyRows::null() { append_big_endian(out_, int32_t{-1}); }
+void CopyRows::int32(int32_t value) {
+    append_big_endian(out_, int32_t{4});
+    append_big_endian(out_, value);
 }
 void CopyRows::int64(int64_t value) {
     append_big_endian(out_, int32_t{8});

@@ -41,6 +41,9 @@ struct Address {
 /// Errors: InvalidArgument, without any part of the text: it may hold a password in a wrong place.
 Result<Address> parse_address(std::string_view text);
 
+/// Text as PostgreSQL can hold it: NUL and ill-formed UTF-8 become U+FFFD.
+std::string storable(std::string_view text);
+
 /// Values of $1, $2 …, each with its type.
 class Parameters {
   public:
@@ -90,6 +93,8 @@ class CopyRows {
     void header();
     void row(int column_count);
     void text(std::string_view value);  ///< as Parameters::text
+    void null();
+    void int32(int32_t value);  ///< of an integer column
     void int64(int64_t value);
     void boolean(bool value);
     void instant(const std::optional<TimestampMicros>& value);

@@ -8,11 +8,15 @@
 #include <array>
 #include <atomic>
 #include <boost/json.hpp>
+#include <charconv>
+#include <deque>
 #include <limits>
+#include <map>
 #include <random>
 #include <utility>
 
 #include "catalog/catalog.h"
+#include "catalog/instant.h"
 #include "catalog/postgres/migrations.h"
 #include "catalog/postgres/session_pool.h"
 #include "catalog/publication.h"
@@ -240,18 +244,30 @@ Result<void> known_run(Session& session, Result<Rows> done, const RunId& run) {
 
 /// As PostgreSQL sees them; the adapter below finds what SQLite finds by a key of its own.
 Result<void> check_ids(const Publication& publication) {
-    std::vector<const DocumentRow*> all;
+    // Ids as they are stored: two that differ in ill-formed bytes alone become one.
+    struct Key {
+        std::string_view id, ds;
+        const DocumentRow* row;
+    };
+    std::deque<std::string> mended;
+    const auto stored = [&](const std::string& text) -> std::string_view {
+        std::string clean = libpq::storable(text);
+        return clean == text ? std::string_view(text) : mended.emplace_back(std::move(clean));
+    };
+    std::vector<Key> all;
     for (const Publication::Partition& partition : publication.documents) {
-        for (const DocumentRow& row : partition.documents) all.push_back(&row);
+        for (const DocumentRow& row : partition.documents)
+            all.push_back({stored(row.document_id), stored(row.ds), &row});
     }
-    std::stable_sort(all.begin(), all.end(), [](const DocumentRow* a, const DocumentRow* b) {
-        return std::tie(a->document_id, a->ds) < std::tie(b->document_id, b->ds);
+    std::stable_sort(all.begin(), all.end(), [](const Key& a, const Key& b) {
+        return std::tie(a.id, a.ds) < std::tie(b.id, b.ds);
     });
     for (size_t i = 1; i < all.size(); ++i) {
-        const DocumentRow& a = *all[i - 1];
-        const DocumentRow& b = *all[i];
-        if (a.document_id != b.document_id || a.ds != b.ds) continue;
-        return a.source == b.source ? listed_twice(b) : id_of_another_source(b.source);
+        const Key& a = all[i - 1];
+        const Key& b = all[i];
+        if (a.id != b.id || a.ds != b.ds) continue;
+        return a.row->source == b.row->source ? listed_twice(*b.row)
+                                              : id_of_another_source(b.row->source);
     }
     return {};
 }
@@ -310,6 +326,196 @@ std::string json_of(const std::map<std::string, std::string>& texts) {
     for (const auto& [key, value] : texts) object[key] = value;
     return boost::json::serialize(object);
 }
+
+// ------------------------------------------------------------- dump and restore
+
+constexpr std::string_view kLive = "analytics_metadata";
+constexpr std::string_view kHistory = "analytics_metadata_history";
+constexpr int kDumpRows = 200;                     // at a time
+constexpr size_t kRestoreBufferBytes = 4U << 20U;  // of a COPY
+
+// PostgreSQL's numbers of types.
+constexpr unsigned kBool = 16, kInt8 = 20, kInt4 = 23, kTimestamptz = 1184;
+
+struct StoredColumn {
+    std::string name;
+    unsigned type = 0;
+};
+
+/// Columns this adapter keeps for itself.
+bool is_own_column(std::string_view name) { return name == "token" || name == "attempt_number"; }
+
+Result<std::vector<StoredColumn>> columns_of(Session& session, std::string_view table) {
+    const Rows none = PX_TRY(session.execute(fmt::format(
+        "SELECT * FROM {} LIMIT 0", session.connection().quote_identifier(std::string(table)))));
+    std::vector<StoredColumn> columns;
+    for (int c = 0; c < none.column_count(); ++c)
+        columns.push_back({std::string(none.column_name(c)), none.column_type(c)});
+    return columns;
+}
+
+/// Rows of a table in the shape all adapters share; see Catalog::dump.
+Result<void> dump_table(Session& session, std::string_view table, const StoredRowSink& sink) {
+    StoredRow stored;
+    stored.table = table;
+    std::vector<unsigned> types;
+    std::string wanted, order;
+    for (const StoredColumn& column : PX_TRY(columns_of(session, table))) {
+        if (column.name == "attempt_number") order = " ORDER BY attempt_number";
+        if (is_own_column(column.name)) continue;
+        const std::string name = session.connection().quote_identifier(column.name);
+        if (!wanted.empty()) wanted += ", ";
+        wanted += column.type == kTimestamptz ? name
+                  : column.type == kBool      ? name + "::int::text"
+                                              : name + "::text";
+        stored.columns.push_back(column.name);
+        types.push_back(column.type);
+    }
+    std::string from = fmt::format("SELECT {} FROM {}", wanted, table);
+    if (table == kLive) {
+        // Here the ended rows are a table of their own.
+        from = fmt::format(
+            "SELECT {0}, NULL::text AS to_release FROM {1} UNION ALL "
+            "SELECT {0}, to_release::text FROM {2}",
+            wanted, kLive, kHistory);
+        stored.columns.emplace_back("to_release");
+        types.push_back(0);
+    }
+    stored.values.resize(stored.columns.size());
+    const std::string cursor = fmt::format("px_dump_{}", table);
+    PX_TRY(session.run(fmt::format("DECLARE {} NO SCROLL CURSOR FOR {}{}", cursor, from, order)));
+    for (;;) {
+        const Rows rows =
+            PX_TRY(session.execute(fmt::format("FETCH {} FROM {}", kDumpRows, cursor)));
+        for (int row = 0; row < rows.row_count(); ++row) {
+            for (size_t c = 0; c < stored.values.size(); ++c) {
+                const int column = static_cast<int>(c);
+                if (rows.is_null(row, column)) {
+                    stored.values[c].reset();
+                } else if (types[c] == kTimestamptz) {
+                    stored.values[c] = instant_text(rows.instant(row, column));
+                } else {
+                    stored.values[c] = text_at(rows, row, column);
+                }
+            }
+            PX_TRY(sink(stored));
+        }
+        if (rows.row_count() < kDumpRows) break;
+    }
+    return session.run("CLOSE " + cursor);
+}
+
+/// Puts rows of all tables where they belong, by COPY.
+class Restorer {
+  public:
+    Restorer(Session& session, std::string token) : session_(session), token_(std::move(token)) {}
+
+    Result<void> add(const StoredRow& row) {
+        if (row.table != table_) {
+            PX_TRY(flush());
+            targets_.clear();
+            table_ = row.table;
+        }
+        const auto ended = std::find(row.columns.begin(), row.columns.end(), "to_release");
+        const bool is_live =
+            table_ == kLive &&
+            (ended == row.columns.end() ||
+             !row.values[static_cast<size_t>(ended - row.columns.begin())].has_value());
+        Target& target =
+            *PX_TRY(target_of(table_ == kLive && !is_live ? kHistory : std::string_view(table_)));
+        libpq::CopyRows out(target.rows);
+        if (target.rows.empty()) out.header();
+        out.row(static_cast<int>(target.columns.size()));
+        for (const StoredColumn& column : target.columns) {
+            if (column.name == "token") {
+                out.text(fmt::format("{}-{}", token_, ++count_));
+                continue;
+            }
+            const auto at = std::find(row.columns.begin(), row.columns.end(), column.name);
+            if (at == row.columns.end() ||
+                !row.values[static_cast<size_t>(at - row.columns.begin())]) {
+                out.null();
+                continue;
+            }
+            PX_TRY(append(out, column, *row.values[static_cast<size_t>(at - row.columns.begin())])
+                       .context(fmt::format("table {}, column {}", table_, column.name)));
+        }
+        return target.rows.size() < kRestoreBufferBytes ? Result<void>() : flush();
+    }
+
+    Result<void> flush() {
+        for (auto& [name, target] : targets_) {
+            if (target.rows.empty()) continue;
+            libpq::CopyRows(target.rows).trailer();
+            std::string names;
+            for (const StoredColumn& column : target.columns) {
+                if (!names.empty()) names += ", ";
+                names += session_.connection().quote_identifier(column.name);
+            }
+            PX_TRY(session_
+                       .copy_in(fmt::format("COPY {} ({}) FROM STDIN (FORMAT binary)",
+                                            session_.connection().quote_identifier(name), names),
+                                [&rows = target.rows](std::string& chunk) -> Result<bool> {
+                                    chunk = std::move(rows);
+                                    return false;
+                                })
+                       .context("table " + name));
+            target.rows.clear();
+        }
+        return {};
+    }
+
+  private:
+    struct Target {
+        std::vector<StoredColumn> columns;
+        std::string rows;
+    };
+
+    Result<Target*> target_of(std::string_view name) {
+        const auto [entry, is_new] = targets_.try_emplace(std::string(name));
+        if (is_new) {
+            entry->second.columns = PX_TRY(columns_of(session_, name));
+            std::erase_if(entry->second.columns, [](const StoredColumn& column) {
+                return column.name == "attempt_number";
+            });
+        }
+        return &entry->second;
+    }
+
+    static Result<void> append(libpq::CopyRows& out, const StoredColumn& column,
+                               const std::string& value) {
+        if (column.type == kTimestamptz) {
+            out.instant(std::optional<TimestampMicros>(PX_TRY(parse_instant(value))));
+            return {};
+        }
+        if (column.type != kInt8 && column.type != kInt4 && column.type != kBool) {
+            out.text(value);
+            return {};
+        }
+        int64_t number = 0;
+        const auto [end, error] =
+            std::from_chars(value.data(), value.data() + value.size(), number);
+        if (error != std::errc() || end != value.data() + value.size() ||
+            (column.type == kInt4 && number != static_cast<int32_t>(number))) {
+            return fail(ErrorCode::InvalidArgument,
+                        fmt::format("'{}' is no number of that column", value.substr(0, 40)));
+        }
+        if (column.type == kInt8) {
+            out.int64(number);
+        } else if (column.type == kInt4) {
+            out.int32(static_cast<int32_t>(number));
+        } else {
+            out.boolean(number != 0);
+        }
+        return {};
+    }
+
+    Session& session_;
+    std::string token_;
+    int64_t count_ = 0;
+    std::string table_;
+    std::map<std::string, Target> targets_;  ///< of table_
+};
 
 // ----------------------------------------------------------------------- lock
 
@@ -373,6 +579,25 @@ class PostgresCatalog final : public Catalog {
                     fmt::format("another px is working on this pipeline ({})",
                                 holder.row_count() > 0 ? holder.text(0, 0) : "it just ended"),
                     "Wait until it is done (px runs shows it), or stop it");
+    }
+
+    Result<ServiceFacts> facts() override {
+        return pool_.read([&](Session& session) -> Result<ServiceFacts> {
+            const TimestampMicros before = clock_.now();
+            const Rows row = PX_TRY(session.execute(
+                "SELECT clock_timestamp(), current_setting('server_version'), "
+                "current_user::text, coalesce(inet_server_addr() <<= '127.0.0.0/8' OR "
+                "inet_server_addr() = '::1', true)"));
+            const TimestampMicros after = clock_.now();
+            ServiceFacts facts;
+            facts.version = fmt::format("PostgreSQL {}", row.text(0, 1));
+            facts.is_encrypted = session.connection().uses_tls();
+            facts.is_loopback = row.boolean(0, 3);
+            facts.clock_ahead_ms = (row.instant(0, 0) - (before + after) / 2) / 1000;
+            facts.more = fmt::format("as {}, tables of version {}", row.text(0, 2),
+                                     postgres_migrations().size());
+            return facts;
+        });
     }
 
     Result<Run> begin_run(const std::string& ds, const std::string& pipeline_text,
@@ -864,6 +1089,33 @@ class PostgresCatalog final : public Catalog {
             return collect(rows, [](const Rows& found, int row) -> Result<Author> {
                 return Author(text_at(found, row, 0), found.int64(row, 1));
             });
+        });
+    }
+
+    Result<void> dump(const StoredRowSink& sink) override {
+        // A session of its own: what was handed over can't be handed over again.
+        const auto session = PX_TRY(pool_.connect("px migrate"));
+        PX_TRY(session->run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
+        for (const std::string_view table : postgres_tables()) {
+            if (table == "schema_version" || table == kHistory) continue;
+            PX_TRY(dump_table(*session, table, sink));
+        }
+        return session->run("COMMIT");
+    }
+
+    Result<void> restore(
+        const std::function<Result<void>(const StoredRowSink& sink)>& produce) override {
+        const std::string token = new_token();
+        return pool_.write([&](Session& session) -> Result<void> {
+            const Rows found = PX_TRY(
+                session.execute("SELECT count(*), count(*) FILTER (WHERE starts_with(token, $1)) "
+                                "FROM runs",
+                                Parameters().text(token)));
+            if (found.int64(0, 1) > 0) return {};  // done; only the reply of the COMMIT was lost
+            if (found.int64(0, 0) > 0) return not_empty();
+            Restorer restorer(session, token);
+            PX_TRY(produce([&](const StoredRow& row) { return restorer.add(row); }));
+            return restorer.flush();
         });
     }
 

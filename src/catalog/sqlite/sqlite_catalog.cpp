@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "catalog/catalog.h"
+#include "catalog/instant.h"
 #include "catalog/publication.h"
 #include "catalog/sqlite/connection_pool.h"
 #include "catalog/sqlite/migrations.h"
@@ -20,41 +21,6 @@ using sqlite::Database;
 using sqlite::Statement;
 
 // ------------------------------------------------------------------- instants
-
-// Text of the years 0000 to 9999; other instants are their microseconds in decimal.
-constexpr TimestampMicros kTextMin = -62'167'219'200'000'000;
-constexpr TimestampMicros kTextMax = 253'402'300'799'999'999;
-
-std::string instant_text(TimestampMicros micros) {
-    return micros >= kTextMin && micros <= kTextMax ? format_timestamp(micros)
-                                                    : std::to_string(micros);
-}
-
-Result<TimestampMicros> parse_instant(std::string_view text) {
-    auto corrupt = [&] {
-        return fail(ErrorCode::Corrupt,
-                    fmt::format("the catalog holds the instant \"{}\"", text.substr(0, 40)),
-                    "restore the catalog from a backup");
-    };
-    auto number = [](std::string_view digits, int64_t& value) {
-        auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-        return error == std::errc() && end == digits.data() + digits.size();
-    };
-    int64_t value = 0;
-    if (text.size() != 27 || text[10] != 'T') {
-        if (!number(text, value)) return corrupt();
-        return value;
-    }
-    int64_t hour = 0, minute = 0, second = 0, micros = 0;
-    Result<int32_t> day = parse_date(text.substr(0, 10));
-    if (!day || !number(text.substr(11, 2), hour) || !number(text.substr(14, 2), minute) ||
-        !number(text.substr(17, 2), second) || !number(text.substr(20, 6), micros) ||
-        text[26] != 'Z') {
-        return corrupt();
-    }
-    return ((static_cast<int64_t>(*day) * 24 + hour) * 60 + minute) * 60'000'000 +
-           second * 1'000'000 + micros;
-}
 
 Statement& bind_instant(Statement& statement, int index,
                         const std::optional<TimestampMicros>& micros) {
@@ -291,6 +257,17 @@ class SqliteCatalog final : public Catalog {
         : pool_(std::move(file), mode, options), clock_(clock) {}
 
     ConnectionPool& pool() { return pool_; }
+
+    Result<ServiceFacts> facts() override {
+        return pool_.read([&](Database& database) -> Result<ServiceFacts> {
+            ServiceFacts facts;
+            facts.is_loopback = true;
+            facts.version = "SQLite " + PX_TRY(database.query_text("SELECT sqlite_version()"))
+                                            .value_or("of an unknown version");
+            facts.more = fmt::format("tables of version {}", catalog_migrations().size());
+            return facts;
+        });
+    }
 
     Result<Run> begin_run(const std::string& ds, const std::string& pipeline_text,
                           const std::string& input_fingerprint,
@@ -764,6 +741,69 @@ class SqliteCatalog final : public Catalog {
                                    return std::pair(text_at(row, 0), row.column_int64(1));
                                });
             });
+    }
+
+    Result<void> dump(const StoredRowSink& sink) override {
+        bool begun = false;
+        return pool_.read([&](Database& database) -> Result<void> {
+            if (begun) {
+                return fail(ErrorCode::Unavailable, "the catalog was changed while it was copied",
+                            "stop what works on it and try again");
+            }
+            begun = true;
+            // In the order they were made: each after those it refers to.
+            Statement tables = PX_TRY(database.prepare(
+                "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' "
+                "AND name <> 'schema_version' ORDER BY rowid"));
+            while (PX_TRY(tables.step())) {
+                StoredRow stored;
+                stored.table = text_at(tables, 0);
+                Statement rows =
+                    PX_TRY(database.prepare(fmt::format("SELECT * FROM \"{}\"", stored.table)));
+                for (int c = 0; c < rows.column_count(); ++c)
+                    stored.columns.emplace_back(rows.column_name(c));
+                stored.values.resize(stored.columns.size());
+                while (PX_TRY(rows.step())) {
+                    for (int c = 0; c < rows.column_count(); ++c) {
+                        std::optional<std::string>& value = stored.values[static_cast<size_t>(c)];
+                        if (rows.is_null(c)) {
+                            value.reset();
+                        } else {
+                            value = text_at(rows, c);
+                        }
+                    }
+                    PX_TRY(sink(stored));
+                }
+            }
+            return {};
+        });
+    }
+
+    Result<void> restore(
+        const std::function<Result<void>(const StoredRowSink& sink)>& produce) override {
+        return pool_.write([&](Database& database) -> Result<void> {
+            if (PX_TRY(database.query_int64("SELECT count(*) FROM runs")).value_or(0) > 0)
+                return not_empty();
+            std::string table;
+            Statement insert;
+            return produce([&](const StoredRow& row) -> Result<void> {
+                if (row.table != table) {
+                    std::string names, marks;
+                    for (const std::string& column : row.columns) {
+                        names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", column);
+                        marks += marks.empty() ? "?" : ", ?";
+                    }
+                    insert = PX_TRY(database.prepare(fmt::format(
+                        "INSERT INTO \"{}\" ({}) VALUES ({})", row.table, names, marks)));
+                    table = row.table;
+                }
+                // The columns' affinity makes numbers of the texts.
+                for (size_t c = 0; c < row.values.size(); ++c) {
+                    if (row.values[c]) insert.bind_text(static_cast<int>(c) + 1, *row.values[c]);
+                }
+                return insert.run().context("table " + row.table);
+            });
+        });
     }
 
   private:

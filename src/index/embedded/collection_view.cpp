@@ -572,6 +572,20 @@ std::string EmbeddedView::document_id(uint64_t handle) const {
     return std::string(segments_[segment_of(handle)].segment->document().at(ordinal_of(handle)));
 }
 
+std::vector<uint64_t> EmbeddedView::all() const {
+    std::vector<uint64_t> handles;
+    handles.reserve(point_count());
+    for (size_t s = 0; s < segments_.size(); ++s) {
+        const size_t count = segments_[s].segment->point_count();
+        for (size_t ordinal = 0; ordinal < count; ++ordinal) {
+            if (!segments_[s].is_deleted(ordinal)) handles.push_back(make_handle(s, ordinal));
+        }
+    }
+    std::sort(handles.begin(), handles.end(),
+              [this](uint64_t a, uint64_t b) { return id_of(a) < id_of(b); });
+    return handles;
+}
+
 std::optional<uint64_t> EmbeddedView::find(const chunk::ChunkId& id) const {
     const auto raw = parse_chunk_id(id.value);
     if (!raw) return std::nullopt;

@@ -44,6 +44,7 @@ class EmbeddedView final : public CollectionView {
                                const Deadline& deadline) const override;
     Result<std::vector<Point>> points(const std::vector<uint64_t>& handles,
                                       const Deadline& deadline) const override;
+    std::vector<uint64_t> all() const override;
     std::optional<uint64_t> find(const chunk::ChunkId& id) const override;
     std::string document_id(uint64_t handle) const override;
     std::vector<uint64_t> points_of(std::string_view document_id) const override;

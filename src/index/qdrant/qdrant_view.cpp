@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 
 #include "base/parallel.h"
 #include "index/ranking.h"
@@ -432,6 +433,12 @@ Result<std::vector<Point>> QdrantView::points(const std::vector<uint64_t>& handl
             return {};
         }));
     return points;
+}
+
+std::vector<uint64_t> QdrantView::all() const {
+    std::vector<uint64_t> handles(point_count());
+    std::iota(handles.begin(), handles.end(), uint64_t{0});
+    return handles;
 }
 
 std::optional<uint64_t> QdrantView::find(const chunk::ChunkId& id) const {

@@ -240,7 +240,7 @@ TEST_F(AzureFaults, ConnectionsAreReusedAndBounded) {
 TEST_F(AzureFaults, OfThirtyTwoWritersOverABadLineNoneIsLostAndNoneCommitsTwice) {
     // Each writer commits its entries at the next free number, as the lake does. Every tenth
     // request goes wrong, most of them in ways that hide whether the write happened.
-    constexpr int kWriters = 32, kCommits = 15;
+    constexpr int kWriters = 32, kCommits = 50;
     proxy_.set_plan([](int64_t n, std::string_view) {
         if (n % 10 != 0) return ProxyFault();
         switch (n / 10 % 5) {
@@ -269,7 +269,7 @@ TEST_F(AzureFaults, OfThirtyTwoWritersOverABadLineNoneIsLostAndNoneCommitsTwice)
                         const auto put = store_->put_if_absent(key, entry);
                         if (put) break;
                         if (put.error().code == ErrorCode::AlreadyExists) {
-                            ++version;
+                            version = std::max<int64_t>(version + 1, head);
                             for (int64_t seen = head; seen < version;) {
                                 if (head.compare_exchange_weak(seen, version)) break;
                             }

@@ -38,6 +38,16 @@ Result<void> validate_text(std::string_view text) {
 
 Result<void> validate_azure_key(std::string_view key) {
     PX_TRY(validate_key(key));
+    // The service takes a backslash for a slash, and drops dots at the end of a part.
+    const bool odd = key.find('\\') != std::string_view::npos || key.ends_with('.') ||
+                     key.find("./") != std::string_view::npos;
+    if (odd) {
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("Azure can't keep the name '{}': parts of names may not end with "
+                                "a dot or hold a backslash",
+                                key),
+                    "Rename the object");
+    }
     return validate_text(key);
 }
 
@@ -116,6 +126,12 @@ AzureObjectStore::AzureObjectStore(AzureAddress address, AzureCredentials creden
       client_(std::move(address), std::move(credentials), options_.http, options_.retry),
       cache_(std::move(cache)) {}
 
+Result<ServiceFacts> AzureObjectStore::facts() const {
+    ServiceFacts facts = PX_TRY(client_.facts());
+    facts.free_bytes = PX_TRY(cache_.room_bytes());
+    return facts;
+}
+
 Result<bool> AzureObjectStore::ensure_container() {
     if (PX_TRY(client_.container_exists())) return false;
     const bool created = PX_TRY(client_.create_container());
@@ -130,8 +146,8 @@ Result<std::optional<ObjectMeta>> AzureObjectStore::head(std::string_view key) c
     PX_TRY(validate_azure_key(key));
     const auto properties = PX_TRY(client_.properties(client_.address().blob_name(key)));
     if (!properties) return std::optional<ObjectMeta>();
-    return std::optional(
-        ObjectMeta{std::string(key), properties->size_bytes, properties->modified_at});
+    return std::optional(ObjectMeta{std::string(key), properties->size_bytes,
+                                    properties->modified_at, properties->content_md5});
 }
 
 Result<std::string> AzureObjectStore::get(std::string_view key) const {
@@ -220,15 +236,19 @@ Result<BlobProperties> AzureObjectStore::upload(std::string_view name, const Sou
             }));
         if (digester.joinable()) digester.join();
         PX_TRY(digested);
-        auto committed = client_.put_blocks(name, ids, condition, md5);
-        // A commit of another writer of the same name drops blocks that are only staged.
-        if (!committed && BlobClient::blocks_are_gone(committed.error()) && upload < kUploadsMax)
-            continue;
-        if (committed && digests) {
+        std::optional<BlobProperties> committed =
+            PX_TRY(client_.put_blocks(name, ids, condition, md5));
+        if (!committed) {
+            // A commit of another writer of the same name drops blocks that are only staged.
+            if (upload < kUploadsMax) continue;
+            return fail(ErrorCode::Conflict,
+                        fmt::format("others write blob '{}' again and again", name), "Try again");
+        }
+        if (digests) {
             digests->md5 = md5;
             digests->sha256_hex = sha256;
         }
-        return committed;
+        return std::move(*committed);
     }
 }
 
@@ -297,7 +317,8 @@ Result<std::vector<ObjectMeta>> AzureObjectStore::list(std::string_view prefix,
             if (blob.is_folder || !blob.name.starts_with(whole)) continue;
             std::string key = blob.name.substr(root.size());
             if (key <= start_after || !validate_key(key)) continue;
-            objects.push_back({std::move(key), blob.size_bytes, blob.modified_at});
+            objects.push_back(
+                {std::move(key), blob.size_bytes, blob.modified_at, std::move(blob.content_md5)});
         }
         if (page.next_marker.empty()) break;
         if (page.next_marker == marker) {

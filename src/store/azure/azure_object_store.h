@@ -37,6 +37,8 @@ class AzureObjectStore final : public ObjectStore {
                      AzureObjectStoreOptions options = {});
 
     std::string url() const override { return client_.address().url; }
+    /// Free bytes are those the cache may still take.
+    Result<ServiceFacts> facts() const override;
     /// Says so in the log when it creates the container.
     Result<bool> ensure_container() override;
     Result<std::optional<ObjectMeta>> head(std::string_view key) const override;

@@ -192,7 +192,11 @@ Result<std::string> BlobAuthorizer::fetch_token(const Deadline& deadline) {
     };
     capi::curl::RetryOptions retry = retry_;
     // A machine without managed identity does not answer at all: say so soon.
-    if (!by_secret) retry.attempts_max = std::min(retry.attempts_max, 3);
+    if (!by_secret) {
+        retry.attempts_max = std::min(retry.attempts_max, 3);
+        // The metadata service says 404 while it starts and 410 while it is updated.
+        retry.more_statuses = {404, 410};
+    }
     retry.total_max = std::min(retry.total_max, std::chrono::milliseconds(60'000));
     const auto reply = PX_TRY(capi::curl::send_with_retries(client_, retry, deadline, prepare));
     if (reply.last.failure) {

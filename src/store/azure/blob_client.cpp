@@ -183,11 +183,14 @@ Error BlobClient::failed(const Call& call, const RetriedResponse& reply) const {
                         "Put a new one into AZURE_STORAGE_SAS_TOKEN")
                 .with(where);
         }
-        return fail(ErrorCode::Unauthenticated,
-                    fmt::format("{} does not allow it to this {} ({})", account, way, shown),
-                    by_sas ? "Use a SAS token with the permissions racwdl on the container"
-                           : "Give the identity the role Storage Blob Data Contributor, and check "
-                             "the account's network rules")
+        return fail(
+                   ErrorCode::Unauthenticated,
+                   fmt::format("{} does not allow it to this {} ({})", account, way, shown),
+                   by_sas
+                       ? "Check AZURE_STORAGE_SAS_TOKEN: that it is whole, and has the permissions "
+                         "racwdl on the container"
+                       : "Give the identity the role Storage Blob Data Contributor, and check "
+                         "the account's network rules")
             .with(where);
     }
     if (response.status == 404) {
@@ -215,6 +218,25 @@ Error BlobClient::failed(const Call& call, const RetriedResponse& reply) const {
     return fail(ErrorCode::InvalidArgument, fmt::format("{} answers {}", account, shown),
                 "Check the address")
         .with(where);
+}
+
+Result<ServiceFacts> BlobClient::facts() {
+    // A listing tells more than a HEAD when it fails, and a SAS for blobs may do it.
+    const Call call{.method = "GET",
+                    .what = fmt::format("list container '{}'", address_.container),
+                    .query = {{"comp", "list"}, {"maxresults", "1"}, {"restype", "container"}}};
+    const RetriedResponse reply = PX_TRY(send(call));
+    if (!reply.last.ok()) return failed(call, reply);
+    ServiceFacts facts;
+    facts.version = reply.last.header("server");
+    if (const std::string_view version = reply.last.header("x-ms-version"); !version.empty())
+        facts.version += fmt::format(", Blob service {}", version);
+    facts.is_encrypted = address_.endpoint.starts_with("https:");
+    facts.is_loopback = capi::curl::is_loopback_host(capi::curl::url_host(address_.endpoint));
+    if (const auto theirs = capi::curl::parse_http_date(reply.last.header("date")))
+        facts.clock_ahead_ms = *theirs * 1000 - SystemClock().now() / 1000;
+    facts.more = fmt::format("by {}", authorizer_.credentials().describe());
+    return facts;
 }
 
 Result<bool> BlobClient::container_exists() {
@@ -306,7 +328,8 @@ Result<std::string> BlobClient::get_range(std::string_view name, int64_t offset,
     return std::move(reply.last.body);
 }
 
-Result<BlobProperties> BlobClient::write(Call call, const WriteCondition& condition) {
+Result<std::optional<BlobProperties>> BlobClient::write(Call call,
+                                                        const WriteCondition& condition) {
     const std::string write_id = capi::curl::random_hex(16);
     call.headers.emplace_back(kWriteIdHeader, write_id);
     if (condition.if_absent) call.headers.emplace_back("If-None-Match", "*");
@@ -316,16 +339,19 @@ Result<BlobProperties> BlobClient::write(Call call, const WriteCondition& condit
         BlobProperties written = properties_of(reply.last);
         written.size_bytes = static_cast<int64_t>(call.body.size());
         written.write_id = write_id;
-        return written;
+        return std::optional(std::move(written));
     }
     const bool conditional = condition.if_absent || !condition.if_match.empty();
     const std::string code = reply.last.failure ? std::string() : error_code_of(reply.last);
+    const bool blocks_gone = code == kBlocksGone;
     const bool refused = !reply.last.failure &&
                          (reply.last.status == 409 || reply.last.status == 412) &&
                          (code.empty() || code == "BlobAlreadyExists" || code == "ConditionNotMet");
     if (!conditional ||
-        (!refused && !capi::curl::is_uncertain(reply.last) && !reply.earlier_uncertain))
+        (!refused && !capi::curl::is_uncertain(reply.last) && !reply.earlier_uncertain)) {
+        if (blocks_gone) return std::optional<BlobProperties>();
         return failed(call, reply);
+    }
 
     // Who wrote what stands there? The blob says so itself. Asked after every refusal: the request
     // may have gone out twice without our knowing (a connection that died under it).
@@ -338,7 +364,7 @@ Result<BlobProperties> BlobClient::write(Call call, const WriteCondition& condit
     };
     const auto there = properties(call.name);
     if (!there) return unknown(there.error());
-    if (*there && (*there)->write_id == write_id) return **there;
+    if (*there && (*there)->write_id == write_id) return there;
     if (condition.if_absent && (refused || *there)) {
         return fail(ErrorCode::AlreadyExists,
                     fmt::format("blob '{}' already exists in container '{}' of storage account "
@@ -350,6 +376,7 @@ Result<BlobProperties> BlobClient::write(Call call, const WriteCondition& condit
                     fmt::format("blob '{}' was changed by another writer", call.name),
                     "Read it again and decide");
     }
+    if (blocks_gone) return std::optional<BlobProperties>();
     // Not written so far. What was cut on its way may still arrive.
     return unknown(failed(call, reply));
 }
@@ -357,14 +384,18 @@ Result<BlobProperties> BlobClient::write(Call call, const WriteCondition& condit
 Result<BlobProperties> BlobClient::put(std::string_view name, std::string_view bytes,
                                        const WriteCondition& condition) {
     const std::string md5 = capi::curl::base64_encode(capi::curl::md5(bytes));
-    return write(Call{.method = "PUT",
-                      .what = fmt::format("write blob '{}'", name),
-                      .name = std::string(name),
-                      .headers = {{"Content-Type", "application/octet-stream"},
-                                  {"Content-MD5", md5},
-                                  {"x-ms-blob-type", "BlockBlob"}},
-                      .body = bytes},
-                 condition);
+    std::optional<BlobProperties> written =
+        PX_TRY(write(Call{.method = "PUT",
+                          .what = fmt::format("write blob '{}'", name),
+                          .name = std::string(name),
+                          .headers = {{"Content-Type", "application/octet-stream"},
+                                      {"Content-MD5", md5},
+                                      {"x-ms-blob-type", "BlockBlob"}},
+                          .body = bytes},
+                     condition));
+    if (written) return std::move(*written);
+    return fail(ErrorCode::Corrupt,
+                fmt::format("the service answered a write of blob '{}' as if it had blocks", name));
 }
 
 Result<void> BlobClient::put_block(std::string_view name, std::string_view block_id,
@@ -381,10 +412,9 @@ Result<void> BlobClient::put_block(std::string_view name, std::string_view block
     return failed(call, reply);
 }
 
-Result<BlobProperties> BlobClient::put_blocks(std::string_view name,
-                                              const std::vector<std::string>& block_ids,
-                                              const WriteCondition& condition,
-                                              std::string_view content_md5) {
+Result<std::optional<BlobProperties>> BlobClient::put_blocks(
+    std::string_view name, const std::vector<std::string>& block_ids,
+    const WriteCondition& condition, std::string_view content_md5) {
     std::string body = "<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>";
     for (const std::string& id : block_ids)
         body += "<Latest>" + capi::curl::base64_encode(id) + "</Latest>";
@@ -400,10 +430,6 @@ Result<BlobProperties> BlobClient::put_blocks(std::string_view name,
         call.headers.emplace_back("x-ms-blob-content-md5", capi::curl::base64_encode(content_md5));
     }
     return write(std::move(call), condition);
-}
-
-bool BlobClient::blocks_are_gone(const Error& error) {
-    return error.message.find(kBlocksGone) != std::string::npos;
 }
 
 Result<void> BlobClient::remove(std::string_view name) {

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "base/service_facts.h"
 #include "capi/curl/http_client.h"
 #include "capi/curl/retry.h"
 #include "store/azure/azure_address.h"
@@ -49,6 +50,8 @@ class BlobClient {
     const AzureAddress& address() const { return address_; }
     const capi::curl::HttpClientOptions& http_options() const { return client_.options(); }
 
+    /// What the service tells about itself, by looking at the container. Errors: NotFound.
+    Result<ServiceFacts> facts();
     /// False: the container is not there. With a SAS that may not ask, a listing decides.
     Result<bool> container_exists();
     /// False: it was there already.
@@ -72,14 +75,12 @@ class BlobClient {
     /// Stages a block for put_blocks(); the same id again replaces it. Invisible until then.
     Result<void> put_block(std::string_view name, std::string_view block_id,
                            std::string_view bytes);
-    /// Makes the staged blocks the blob, in this order; otherwise as put(). Aborted: another
+    /// Makes the staged blocks the blob, in this order; otherwise as put(). nullopt: another
     /// writer's commit dropped our blocks; stage them again.
-    Result<BlobProperties> put_blocks(std::string_view name,
-                                      const std::vector<std::string>& block_ids,
-                                      const WriteCondition& condition,
-                                      std::string_view content_md5);
-    /// True when an error of put_blocks() means that the blocks must be staged again.
-    static bool blocks_are_gone(const Error& error);
+    Result<std::optional<BlobProperties>> put_blocks(std::string_view name,
+                                                     const std::vector<std::string>& block_ids,
+                                                     const WriteCondition& condition,
+                                                     std::string_view content_md5);
 
     /// Ok when it is absent.
     Result<void> remove(std::string_view name);
@@ -90,7 +91,7 @@ class BlobClient {
     struct Call;
     Result<capi::curl::RetriedResponse> send(const Call& call);
     Error failed(const Call& call, const capi::curl::RetriedResponse& reply) const;
-    Result<BlobProperties> write(Call call, const WriteCondition& condition);
+    Result<std::optional<BlobProperties>> write(Call call, const WriteCondition& condition);
 
     AzureAddress address_;
     capi::curl::HttpClient client_;

@@ -7,6 +7,7 @@
 #include <optional>
 #include <pugixml.hpp>
 
+#include "capi/curl/digest.h"
 #include "capi/curl/retry.h"
 
 namespace px::store {
@@ -73,6 +74,9 @@ Result<ListPage> parse_list_page(std::string_view xml) {
         const auto modified =
             capi::curl::parse_http_date(properties.child("Last-Modified").text().get());
         listed.modified_at = modified.value_or(0) * 1'000'000;
+        listed.content_md5 =
+            capi::curl::base64_decode(properties.child("Content-MD5").text().get()).value_or("");
+        if (listed.content_md5.size() != 16) listed.content_md5.clear();
         page.blobs.push_back(std::move(listed));
     }
     return page;

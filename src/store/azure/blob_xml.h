@@ -16,6 +16,7 @@ struct ListedBlob {
     std::string name;
     int64_t size_bytes = 0;
     TimestampMicros modified_at = 0;
+    std::string content_md5;  ///< 16 raw bytes, or empty
     /// The mark of a folder in an account with hierarchical namespace, and no blob.
     bool is_folder = false;
 };

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -198,6 +199,16 @@ Result<bool> FileCache::is_sound(const CachedFile& file, const Names& names) {
     // Its last use, for whoever looks for room.
     ::futimens(copy.get(), nullptr);
     return true;
+}
+
+Result<int64_t> FileCache::room_bytes() const {
+    PX_TRY(make_folders());
+    struct statvfs space {};
+    if (::statvfs(options_.folder.c_str(), &space) != 0)
+        return fail_errno(errno, "cannot look at " + options_.folder.string());
+    const int64_t free =
+        static_cast<int64_t>(space.f_bavail) * static_cast<int64_t>(space.f_frsize);
+    return std::min(options_.limit_bytes, PX_TRY(used_bytes()) + free);
 }
 
 Result<int64_t> FileCache::used_bytes() const {

@@ -57,6 +57,9 @@ class FileCache {
     /// room, or it is on another file system.
     bool adopt(const CachedFile& file, const std::filesystem::path& path);
 
+    /// Bytes that copies may still take: what the limit and the disk leave, counting copies that
+    /// would be dropped for them. O(files).
+    Result<int64_t> room_bytes() const;
     /// Bytes of all copies now. O(files).
     Result<int64_t> used_bytes() const;
 

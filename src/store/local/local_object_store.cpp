@@ -6,6 +6,7 @@
 #include <linux/fs.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -170,6 +171,16 @@ Error LocalObjectStore::failed(int error_number, std::string_view what,
         default:
             return fail_errno(error_number, fmt::format("cannot {} {}", what, place));
     }
+}
+
+Result<ServiceFacts> LocalObjectStore::facts() const {
+    struct statvfs space {};
+    if (::statvfs(folder_.c_str(), &space) != 0)
+        return fail_errno(errno, "cannot look at " + folder_.string());
+    ServiceFacts facts;
+    facts.is_loopback = true;
+    facts.free_bytes = static_cast<int64_t>(space.f_bavail) * static_cast<int64_t>(space.f_frsize);
+    return facts;
 }
 
 Result<bool> LocalObjectStore::ensure_container() {

@@ -30,6 +30,7 @@ class LocalObjectStore final : public ObjectStore {
     std::string url() const override { return url_; }
     const std::filesystem::path& folder() const { return folder_; }
 
+    Result<ServiceFacts> facts() const override;
     Result<bool> ensure_container() override;
     Result<std::optional<ObjectMeta>> head(std::string_view key) const override;
     Result<std::string> get(std::string_view key) const override;

@@ -18,6 +18,7 @@ class MemoryObjectStore final : public ObjectStore {
     ~MemoryObjectStore() override;
 
     std::string url() const override { return "memory:"; }
+    Result<ServiceFacts> facts() const override { return ServiceFacts(); }
     Result<bool> ensure_container() override { return false; }
     Result<std::optional<ObjectMeta>> head(std::string_view key) const override;
     Result<std::string> get(std::string_view key) const override;
