@@ -50,7 +50,7 @@ class Airflow:
 
     def call(self, *words):
         return subprocess.run([AIRFLOW, *words], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, errors="replace", timeout=150, check=False)
+                              stderr=subprocess.STDOUT, text=True, errors="replace", timeout=300, check=False)
 
     def test(self, ds):
         """`airflow dags test`. Returns its end, and task → (state, attempts)."""
@@ -152,7 +152,11 @@ class Standalone:
         self.process = subprocess.Popen([AIRFLOW, "standalone"], cwd=airflow.folder, env=environment, stdin=subprocess.DEVNULL,
                                         stdout=open(self.log, "wb"), stderr=subprocess.STDOUT, start_new_session=True)
         self.token = None
-        self.until(lambda: self.ask("GET", f"/api/v2/dags/{DAG}", starting=True).get("dag_id") == DAG, 100, "the DAG is not there")
+        try:
+            self.until(lambda: self.ask("GET", f"/api/v2/dags/{DAG}", starting=True).get("dag_id") == DAG, 240, "the DAG is not there")
+        except Exception:
+            self.stop()
+            raise
 
     def ask(self, method, path, body=None, starting=False):
         """starting: what does not answer yet, or does not know the DAG yet, gives {}."""
@@ -182,7 +186,7 @@ class Standalone:
     def nightly(self):
         """The run of the last 01:00, which the scheduler begins by itself as soon as it knows the DAG."""
         path = f"/api/v2/dags/{DAG}/dagRuns"
-        self.until(lambda: self.ask("GET", path)["dag_runs"], 60, "the scheduler begins no run")
+        self.until(lambda: self.ask("GET", path)["dag_runs"], 120, "the scheduler begins no run")
         run = self.ask("GET", path)["dag_runs"][0]
         check(run["run_type"] == "scheduled" and run["logical_date"][11:16] == "01:00", f"the nightly run: {run}")
         return run["dag_run_id"]
@@ -227,13 +231,13 @@ def the_scheduler_runs_the_streams_side_by_side_and_stops_what_it_is_told_to(px)
     try:
         # Stopped from outside while a task of px runs: px is told so.
         run = standalone.nightly()
-        standalone.until(lambda: (home.folder / "waiting").exists(), 90, "the task chunk does not start")
+        standalone.until(lambda: (home.folder / "waiting").exists(), 180, "the task chunk does not start")
         standalone.ask("PATCH", standalone.path(run), {"state": "failed"})
-        standalone.until(lambda: (home.folder / "stopped").exists(), 40, "px was not told to stop")
+        standalone.until(lambda: (home.folder / "stopped").exists(), 120, "px was not told to stop")
         (home.folder / "slow").unlink()
         # Cleared, the same run goes on; what px had done stays done.
         standalone.ask("POST", f"{standalone.path(run)}/clear", {"dry_run": False})
-        standalone.until(lambda: standalone.state(run) in ("success", "failed"), 90, "the run does not end")
+        standalone.until(lambda: standalone.state(run) in ("success", "failed"), 180, "the run does not end")
         tasks = standalone.tasks(run)
         check(standalone.state(run) == "success", f"{ {name: task['state'] for name, task in tasks.items()} }")
         spans = [(name.split(".")[0], task["start_date"], task["end_date"]) for name, task in tasks.items() if name.startswith(GROUPS)]
