@@ -161,7 +161,38 @@ def what_is_wrong_is_said_in_one_line(px):
     home.remove()
 
 
+def a_pipeline_moves_into_qdrant_and_back_with_its_history(px):
+    from migrate import At, file_for, history, local_file, with_history
+    home = with_history(px)
+    before = history(home)
+    home.write(".env", f"QDRANT_API_KEY={KEY}\n")
+    there = At(home, file_for(home, "there", {"landing": "./there/landing", "lake": "./there/lake", "catalog": "sqlite:./there/catalog.db",
+                                              "vectors": f"{server.url}/moved"}))
+    for label in ("migrate.index", "migrate.catalog.begin"):
+        home.run("migrate", "--to", there.file, expect=-9, env={"PX_TEST_KILL_AT": label})
+    shown = home.run("migrate", "--to", there.file, expect=0)
+    check("made anew for 3 releases" in shown.stdout, shown.stdout)
+
+    def but_manifests(told):
+        return {**told, "releases": [{k: v for k, v in r.items() if k != "index_manifest"} for r in told["releases"]]}
+
+    equal(but_manifests(before), but_manifests(history(there)))
+    there.run("run", "--ds", "2026-11-22", expect=99)
+    home.write("data/papers/new.txt", "The eleventh forklift is blue.\n")
+    there.run("run", "--ds", "2026-11-23", expect=0)
+    back = At(home, local_file(home, "back"))
+    there.run("migrate", "--to", back.file, expect=0)
+    equal(but_manifests(history(there)), but_manifests(history(back)))
+    again = there.json("migrate", "--to", back.file)
+    check(again["catalog_was_there"], str(again))
+    back.run("run", "--ds", "2026-11-23", expect=99)
+    answer = back.json("ask", "Which forklift is blue?")
+    back.run("verify", "-", expect=0, stdin=json.dumps(answer))
+    home.remove()
+
+
 if __name__ == "__main__":
     with Qdrant(KEY) as server:
         main([the_example_gives_the_same_passages_and_answers, releases_stay_readable_until_a_vacuum,
-              what_is_wrong_is_said_in_one_line, a_run_that_dies_or_meets_faults_ends_as_one_that_did_not])
+              what_is_wrong_is_said_in_one_line, a_run_that_dies_or_meets_faults_ends_as_one_that_did_not,
+              a_pipeline_moves_into_qdrant_and_back_with_its_history])
