@@ -33,7 +33,7 @@ def disturbed(case):
     number, scenario, fault, seed = case
     home = scenario.copy(f"fault-{number}")
     log = log_of(home)
-    done = home.run("run", "--ds", scenario.ds, env=recorded(home, log, fault))
+    done = home.run("run", "--ds", scenario.ds, env=recorded(home, log, fault), timeout=60)
     failed = [entry for entry in read_log(log) if entry[0] == FAILED]
     when = f"{fault} at {failed[0][1] if failed else 'nothing'}, {scenario.name}"
     if failed:
@@ -50,7 +50,7 @@ def disturbed(case):
 
 
 def main():
-    given = arguments(72)
+    given = arguments(48)
     print(f"      seed {given.seed}", flush=True)
     chance = random.Random(given.seed)
     scenes = scenarios(given.px)

@@ -69,7 +69,7 @@ def killed_at_an_instant(case):
 
 
 def main():
-    given = arguments(48)
+    given = arguments(36)
     print(f"      seed {given.seed}", flush=True)
     scenes = scenarios(given.px)
     steps = [(scene, step) for scene in (scenes if given.count >= 500 else scenes[2:]) for step in labelled_steps(scene)]

@@ -101,7 +101,7 @@ class Remote:
 
 
 def main():
-    given = arguments(10)
+    given = arguments(6)
     print(f"      seed {given.seed}", flush=True)
     chance = random.Random(given.seed)
     scenes = scenarios(given.px)

@@ -87,7 +87,7 @@ def loses_power(case):
 
 
 def main():
-    given = arguments(72)
+    given = arguments(60)
     print(f"      seed {given.seed}", flush=True)
     chance = random.Random(given.seed)
     scenes = scenarios(given.px)
