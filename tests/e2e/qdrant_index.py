@@ -78,11 +78,11 @@ def the_example_gives_the_same_passages_and_answers(px):
 def releases_stay_readable_until_a_vacuum(px):
     local = small_home(px)
     remote = copy_of(local, "qdrant")
-    in_qdrant(remote, "", PX_VECTORS_URL="qdrant:", QDRANT_HOST="127.0.0.1", QDRANT_PORT=str(server.port))
+    in_qdrant(remote, "", PX_VECTORS_URL="qdrant:", QDRANT_HOST="127.0.0.1", QDRANT_PORT=server.port)
     first = []
     for home in (local, remote):
         home.run("run", "--ds", "2026-11-20", expect=0)
-        first.append(home.json("releases", "--limit", "1")[0]["id"])
+        first.append(str(home.json("releases", "--limit", "1")[0]["id"]))
         home.write("data/reports/b.csv", report_rows(30, 5))
         (home.folder / "data/papers/note.txt").unlink()
         home.run("run", "--ds", "2026-11-21", expect=0)
