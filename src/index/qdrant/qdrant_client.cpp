@@ -64,6 +64,12 @@ Error QdrantClient::failed(const RetriedResponse& reply, std::string_view what) 
     const std::string said = parse_error(response.body);
     const std::string shown =
         fmt::format("{}{}{}", response.status, said.empty() ? "" : ": ", said);
+    if (response.status == 403 && said.find("Help:") != std::string::npos) {
+        return fail(ErrorCode::InvalidArgument,
+                    fmt::format("{} limits what may be asked ({})", server, shown),
+                    "Switch off the strict mode of the collection: px reads whole lists of points")
+            .with(where);
+    }
     if (response.status == 401 || response.status == 403) {
         return fail(ErrorCode::Unauthenticated,
                     fmt::format("{} refuses {} ({})", server,

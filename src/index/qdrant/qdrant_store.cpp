@@ -115,7 +115,9 @@ Result<void> QdrantStore::ensure_collection(size_t width, const Deadline& deadli
         const json::object request{
             {"vectors", json::object{{kDense, json::object{{"size", width}, {"distance", "Dot"}}}}},
             {"sparse_vectors", json::object{{kWords, sparse}, {kPairs, sparse}}},
-            {"on_disk_payload", true}};
+            {"on_disk_payload", true},
+            // Lists of points are read whole.
+            {"strict_mode_config", json::object{{"enabled", false}}}};
         const auto made = client_->call("PUT", "", request, "create it", deadline);
         // By an attempt whose reply was lost, or by someone else just now: looked at below.
         if (!made && made.error().code != ErrorCode::AlreadyExists) return made.error();
