@@ -25,7 +25,7 @@ import pathlib, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from azure.storage.blob import ContainerClient
 what, endpoint, container, folder, threads, *names = sys.argv[1:]
-client = ContainerClient(endpoint, container, credential={"account_name": %r, "account_key": %r}, max_block_size=8 << 20,
+client = ContainerClient(endpoint, container, api_version="2025-11-05", credential={"account_name": %r, "account_key": %r}, max_block_size=8 << 20,
                          max_single_put_size=8 << 20, max_single_get_size=8 << 20, max_chunk_get_size=8 << 20)
 if not client.exists():
     client.create_container()
@@ -67,7 +67,9 @@ def main():
                 shutil.rmtree(source, ignore_errors=True)
                 source.mkdir()
                 for name, size in files:
-                    (source / name).write_bytes(dice.randbytes(size))
+                    with open(source / name, "wb") as stream:  # little by little: a child is charged with our memory
+                        for at in range(0, size, 1 << 20):
+                            stream.write(dice.randbytes(min(1 << 20, size - at)))
                 names = [name for name, _ in files]
                 for who in ("px", "SDK"):
                     for what in ("get", "put")[::-1]:

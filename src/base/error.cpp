@@ -75,6 +75,7 @@ Error fail_errno(int error_number, std::string what, std::source_location origin
             break;
         case ENOSPC:
         case EDQUOT:
+        case EFBIG:
             code = ErrorCode::ResourceExhausted;
             hint =
                 "Free some disk space and run the same command again; it continues where it "
