@@ -12,6 +12,7 @@
 
 #include "base/utf8.h"
 #include "capi/curl/digest.h"
+#include "schedule/cron.h"
 #include "store/open.h"
 
 extern char** environ;
@@ -303,6 +304,46 @@ Result<double> price(FileReader& reader, const YAML::Node& node, const std::stri
         return reader.error(node, fmt::format("{} is '{}'", path, value),
                             "Write a price such as 0.045");
     return parsed;
+}
+
+Result<notify::Options> read_notify(FileReader& reader, const YAML::Node& node) {
+    notify::Options options;
+    PX_TRY(
+        reader.expect_map(node, "notify", {"webhook", "command", "smtp", "on", "at_most_every"}));
+    if (const YAML::Node n = node["webhook"]) {
+        PX_TRY(reader.expect_map(n, "notify.webhook", {"url"}));
+        if (!n["url"]) return reader.error(n, "notify.webhook lacks 'url'");
+        options.webhook_url = PX_TRY(reader.text(n["url"], "notify.webhook.url"));
+        // An address of a webhook is its key: nobody is shown it.
+        reader.note("notify.webhook.url", "***", n["url"]);
+    }
+    if (const YAML::Node n = node["command"])
+        options.command = PX_TRY(reader.list(n, "notify.command"));
+    if (const YAML::Node n = node["smtp"]) {
+        PX_TRY(reader.expect_map(n, "notify.smtp", {"url", "from", "to"}));
+        for (const char* key : {"url", "from", "to"}) {
+            if (!n[key]) return reader.error(n, fmt::format("notify.smtp lacks '{}'", key));
+        }
+        options.smtp_url = PX_TRY(reader.text(n["url"], "notify.smtp.url"));
+        options.mail_from = PX_TRY(reader.text(n["from"], "notify.smtp.from"));
+        options.mail_to = PX_TRY(reader.list(n["to"], "notify.smtp.to"));
+    }
+    if (const YAML::Node n = node["on"]) {
+        options.kinds.clear();
+        for (const std::string& name : PX_TRY(reader.list(n, "notify.on"))) {
+            const std::optional<notify::Kind> kind = notify::parse_kind(name);
+            if (!kind) {
+                return reader.error(n, fmt::format("notify.on is '{}'", name),
+                                    "Allowed: failure, halt, recovery");
+            }
+            options.kinds.insert(*kind);
+        }
+    }
+    if (const YAML::Node n = node["at_most_every"])
+        options.at_most_every = PX_TRY(duration(reader, n, "notify.at_most_every"));
+    const Result<void> valid = options.validate();
+    if (!valid) return reader.error(node, "notify: " + valid.error().message, valid.error().hint);
+    return options;
 }
 
 Result<char> character(FileReader& reader, const YAML::Node& node, const std::string& path) {
@@ -685,17 +726,26 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
     try {
         PX_TRY(
             reader.expect_map(root, "the pipeline file",
-                              {"pipeline", "schedule", "retries", "sources", "contracts", "models",
-                               "landing", "lake", "catalog", "vectors", "cache", "engine",
+                              {"pipeline", "schedule", "retries", "notify", "sources", "contracts",
+                               "models", "landing", "lake", "catalog", "vectors", "cache", "engine",
                                "chunking", "embedding", "serve", "costs", "telemetry"}));
         if (!root["pipeline"])
             return reader.error(root, "the file lacks 'pipeline', the pipeline's name");
         definition.name = PX_TRY(reader.text(root["pipeline"], "pipeline"));
         if (const YAML::Node n = root["schedule"]) {
-            PX_TRY(reader.expect_map(n, "schedule",
-                                     {"cron", "timezone", "catchup", "max_active_runs"}));
-            if (n["cron"])
+            PX_TRY(reader.expect_map(
+                n, "schedule", {"cron", "timezone", "catchup", "max_active_runs", "timeout"}));
+            if (n["cron"]) {
                 definition.schedule.cron = PX_TRY(reader.text(n["cron"], "schedule.cron"));
+                const auto parsed = schedule::Cron::parse(definition.schedule.cron);
+                if (!parsed)
+                    return reader.error(n["cron"], "schedule.cron: " + parsed.error().message,
+                                        parsed.error().hint);
+            }
+            if (n["timeout"]) {
+                definition.schedule.timeout =
+                    PX_TRY(duration(reader, n["timeout"], "schedule.timeout"));
+            }
             if (n["timezone"])
                 definition.schedule.timezone =
                     PX_TRY(reader.text(n["timezone"], "schedule.timezone"));
@@ -723,6 +773,7 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
                     n["backoff"], "retries.backoff", {{"exponential", true}, {"constant", false}}));
             }
         }
+        if (const YAML::Node n = root["notify"]) config.notify = PX_TRY(read_notify(reader, n));
         std::map<std::string, contract::Contract> contracts;
         if (const YAML::Node n = root["contracts"]) {
             PX_TRY(reader.expect_map(n, "contracts", {}));

@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "index/open.h"
+#include "notify/notifier.h"
 #include "pipeline/definition.h"
 #include "store/azure/azure_credentials.h"
 
@@ -39,6 +40,7 @@ struct Config {
     int serve_port = 8501;
     std::filesystem::path model_folder;  ///< of the embedding model
     std::string kernel;                  ///< of the encoder; "" the best
+    notify::Options notify;              ///< whom to tell of failing runs
     std::vector<Setting> settings;
     std::filesystem::path work_folder() const { return definition.base_folder / ".px"; }
     size_t thread_count() const;

@@ -54,6 +54,7 @@ struct ScheduleDefinition {
     std::string timezone = "UTC";
     bool catchup = false;
     int max_active_runs = 1;
+    std::chrono::seconds timeout{0};  ///< of one attempt at a run; 0: none
 };
 
 struct RetryDefinition {

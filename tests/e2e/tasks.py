@@ -237,8 +237,10 @@ def a_catalog_of_an_older_px_is_brought_forward(px):
         home = small_home(px)
         home.run("run", "--ds", DAY, expect=0)
         database = sqlite3.connect(home.folder / "catalog.db")
-        for statement in ("drop index runs_by_external_id", "alter table runs drop column external_id",
-                          "delete from schema_version where version > 1"):
+        later = [f"drop table {name}" for (name,) in
+                 database.execute("select name from sqlite_schema where type = 'table' and name glob 'schedule_*'")]
+        for statement in later + ["drop index runs_by_external_id", "alter table runs drop column external_id",
+                                  "delete from schema_version where version > 1"]:
             database.execute(statement)
         database.commit()
         database.close()

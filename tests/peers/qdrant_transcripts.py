@@ -31,9 +31,12 @@ def equal(mine, theirs, path=""):
 
 
 def without_ties(answer):
-    """All points of the sparse half of the fused query have one score: which come first there is nobody's promise, so only the two that lead by
-    their vectors as well are sure, and no rank is."""
-    return sorted((point["id"], sorted(point["payload"].items())) for point in answer["result"]["points"][:2])
+    """All points of the sparse half of the fused query have one score, so which come first there, and with that which win, is nobody's promise: what
+    stays is how many there are, that the filter admits them, what each carries, and that the scores descend."""
+    points = answer["result"]["points"]
+    scores = [point["score"] for point in points]
+    admitted = [point["payload"]["author"] in ("A0", "A1") and point["payload"]["published_at"] >= "2024-02" for point in points]
+    return len(points), all(admitted), [sorted(point["payload"]) for point in points], scores == sorted(scores, reverse=True)
 
 
 def main():

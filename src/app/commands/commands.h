@@ -33,13 +33,15 @@ struct CommandContext {
     Deadline deadline() const { return {std::chrono::steady_clock::time_point::max(), stop}; }
 };
 
-void add_run_commands(CLI::App& cli, CommandContext& context);   // run plan backfill graph
+void add_run_commands(CLI::App& cli, CommandContext& context);   // run plan graph
 void add_ask_commands(CLI::App& cli, CommandContext& context);   // ask search sql verify
 void add_embed_command(CLI::App& cli, CommandContext& context);  // embed
 void add_history_commands(
     CLI::App& cli, CommandContext& context);  // status runs releases tables quarantine vacuum
 void add_migrate_command(CLI::App& cli, CommandContext& context);  // migrate
 void add_serve_commands(CLI::App& cli, CommandContext& context);   // serve up
+void add_schedule_commands(
+    CLI::App& cli, CommandContext& context);  // schedule trigger pause resume cancel backfill logs
 void add_setup_commands(CLI::App& cli,
                         CommandContext& context);                 // init config completion
 void add_export_command(CLI::App& cli, CommandContext& context);  // export airflow

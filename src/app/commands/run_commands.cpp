@@ -2,7 +2,6 @@
 
 #include "app/commands/commands.h"
 #include "app/telemetry.h"
-#include "base/log.h"
 #include "pipeline/graph.h"
 #include "pipeline/run.h"
 
@@ -90,13 +89,11 @@ int exit_code(const RunReport& report) {
 
 struct RunOptions {
     std::string ds;
-    std::string from, to;
     std::string task, run;
     int lock_wait_s = 60;
     bool restart = false;
     bool retry = false;
     bool from_landing = false;
-    bool newest_first = false;
 };
 
 Result<int> run_once(CommandContext& context, const RunOptions& options) {
@@ -157,41 +154,6 @@ Result<int> plan_once(CommandContext& context, const RunOptions& options) {
     return exit_code(report);
 }
 
-Result<int> backfill(CommandContext& context, const RunOptions& options) {
-    const int32_t from = PX_TRY(parse_date(options.from).context("--from"));
-    const int32_t to = PX_TRY(parse_date(options.to).context("--to"));
-    if (to < from) {
-        return fail(ErrorCode::InvalidArgument,
-                    fmt::format("--to {} is before --from {}", options.to, options.from));
-    }
-    if (to - from > 36'600)
-        return fail(ErrorCode::InvalidArgument, "the range is longer than a hundred years");
-    const auto app = PX_TRY(context.open_app());
-    int worst = kExitNothingToDo;
-    for (int32_t i = 0; i <= to - from; ++i) {
-        pipeline::RunRequest request;
-        request.ds = format_date(options.newest_first ? to - i : from + i);
-        const RunReport report =
-            PX_TRY(pipeline::run(app->run_services(), request, context.deadline())
-                       .context("ds " + request.ds));
-        if (context.json) {
-            print(pipeline::report_json(report) + "\n");
-        } else {
-            print(fmt::format("{} for {}\n{}", app->definition().name, report.ds,
-                              report_text(report, false, app->definition().costs.currency)));
-        }
-        const int code = exit_code(report);
-        if (code == kExitHalted) {
-            log::error(
-                "backfill.halted",
-                {{"ds", request.ds}, {"next", "mend the source, then repeat the same command"}});
-            return code;
-        }
-        if (code == kExitDone) worst = kExitDone;
-    }
-    return worst;
-}
-
 }  // namespace
 
 void add_run_commands(CLI::App& cli, CommandContext& context) {
@@ -230,15 +192,6 @@ void add_run_commands(CLI::App& cli, CommandContext& context) {
     plan->add_option("--ds", options->ds, "Logical date, YYYY-MM-DD (default: today, UTC)");
     plan->callback([&context, options] {
         context.chosen = [&context, options] { return plan_once(context, *options); };
-    });
-
-    CLI::App* fill =
-        cli.add_subcommand("backfill", "Run a range of logical dates one after another");
-    fill->add_option("--from", options->from, "First date")->required();
-    fill->add_option("--to", options->to, "Last date")->required();
-    fill->add_flag("--newest-first", options->newest_first, "Begin with the last date");
-    fill->callback([&context, options] {
-        context.chosen = [&context, options] { return backfill(context, *options); };
     });
 
     CLI::App* graph =

@@ -5,12 +5,13 @@
 #include <thread>
 
 #include "app/commands/commands.h"
+#include "app/schedule_wire.h"
 #include "base/log.h"
 #include "gateway/gateway.h"
 #include "pipeline/run.h"
 #include "px_version.h"
-#include "schedule/cron.h"
-#include "schedule/loop.h"
+#include "schedule/process_runner.h"
+#include "schedule/scheduler.h"
 
 namespace px::app {
 
@@ -72,34 +73,19 @@ Result<int> serve(CommandContext& context, const ServeOptions& options) {
 
 Result<int> up(CommandContext& context, const ServeOptions& options) {
     const auto app = PX_TRY(context.open_app());
-    const pipeline::Definition& definition = app->definition();
-    if (definition.schedule.timezone != "UTC") {
-        return fail(ErrorCode::InvalidArgument,
-                    fmt::format("schedule.timezone is '{}'; the built-in scheduler knows UTC",
-                                definition.schedule.timezone),
-                    "Write timezone: UTC and move the cron hours accordingly");
-    }
-    const schedule::Cron cron =
-        PX_TRY(schedule::Cron::parse(definition.schedule.cron).context("schedule.cron"));
+    schedule::ScheduledPipeline scheduled =
+        PX_TRY(scheduled_pipeline(app->config(), context.environment, app->clock()));
     const auto start = [&](const std::string& ds) {
         pipeline::RunRequest request;
         request.ds = ds;
         const Result<pipeline::RunReport> report =
             pipeline::run(app->run_services(), request, context.deadline());
-        if (!report) {
-            log::error("run.failed", {{"ds", ds}, {"error", report.error().to_string()}});
-            // A mistake in the pipeline file does not pass by waiting.
-            const ErrorCode code = report.error().code;
-            return code == ErrorCode::InvalidArgument || code == ErrorCode::Unauthenticated
-                       ? schedule::RunOutcome::Halted
-                       : schedule::RunOutcome::Failed;
-        }
-        return report->result == pipeline::RunResult::Halted ? schedule::RunOutcome::Halted
-                                                             : schedule::RunOutcome::Done;
+        if (!report) log::error("run.failed", {{"ds", ds}, {"error", report.error().to_string()}});
+        return report && report->result != pipeline::RunResult::Halted;
     };
     // Serving needs a release: the first run happens now.
     if (!app->catalog() || !PX_TRY(PX_TRY(app->catalog())->latest_release())) {
-        if (start(today(app->clock())) != schedule::RunOutcome::Done) {
+        if (!start(scheduled.due->ds_of(app->clock().now()))) {
             return fail(ErrorCode::NotFound,
                         "there is no release to serve yet and the first run did not publish one",
                         "See the lines above and `px runs`");
@@ -107,13 +93,18 @@ Result<int> up(CommandContext& context, const ServeOptions& options) {
     }
     const auto gateway = PX_TRY(start_gateway(*app, options));
     announce(context, *app, *gateway);
-    schedule::LoopOptions loop;
-    loop.attempts = definition.retries.attempts;
-    loop.retry_delay = definition.retries.delay;
-    loop.exponential = definition.retries.exponential;
-    const Result<void> looped = schedule::run_loop(cron, app->clock(), loop, start, context.stop);
+    Messengers messengers;
+    messengers.add(app->config());
+    std::vector<schedule::ScheduledPipeline> pipelines;
+    pipelines.push_back(std::move(scheduled));
+    schedule::ProcessRunner runner;
+    schedule::Scheduler loop(
+        std::move(pipelines), runner,
+        schedule::real_world(app->clock(),
+                             [&](const schedule::Event& event) { messengers.tell(event); }),
+        {});
+    loop.run(context.stop);
     gateway->stop();
-    PX_TRY(looped);
     return kExitDone;
 }
 

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "catalog/schedule_sql.h"
+
 namespace px::catalog {
 namespace {
 
@@ -143,12 +145,13 @@ ALTER TABLE runs ADD COLUMN external_id text COLLATE "C" NOT NULL DEFAULT '';
 CREATE INDEX runs_by_external_id ON runs (external_id, run_number) WHERE external_id <> '';
 )sql";
 
-constexpr std::array<PostgresMigration, 2> kMigrations = {{
+const std::array<PostgresMigration, 3> kMigrations = {{
     {"runs, releases and documents", kFirstTables},
     {"names orchestrators give to runs", kExternalIds},
+    {"the schedule", kScheduleTables},
 }};
 
-constexpr std::array<std::string_view, 11> kTables = {"schema_version",
+constexpr std::array<std::string_view, 14> kTables = {"schema_version",
                                                       "runs",
                                                       "task_attempts",
                                                       "landed_files",
@@ -158,7 +161,10 @@ constexpr std::array<std::string_view, 11> kTables = {"schema_version",
                                                       "quarantine_counts",
                                                       "release_inputs",
                                                       "analytics_metadata",
-                                                      "analytics_metadata_history"};
+                                                      "analytics_metadata_history",
+                                                      "schedule_pipelines",
+                                                      "schedule_items",
+                                                      "schedule_attempts"};
 
 }  // namespace
 

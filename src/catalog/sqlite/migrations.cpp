@@ -5,6 +5,7 @@
 #include <array>
 
 #include "catalog/publication.h"
+#include "catalog/schedule_sql.h"
 
 namespace px::catalog {
 namespace {
@@ -132,9 +133,10 @@ ALTER TABLE runs ADD COLUMN external_id TEXT NOT NULL DEFAULT '';
 CREATE INDEX runs_by_external_id ON runs (external_id, run_number) WHERE external_id <> '';
 )sql";
 
-constexpr std::array<Migration, 2> kMigrations = {{
+const std::array<Migration, 3> kMigrations = {{
     {"runs, releases and documents", kFirstTables},
     {"names orchestrators give to runs", kExternalIds},
+    {"the schedule", kScheduleTables},
 }};
 
 }  // namespace
