@@ -5,10 +5,10 @@
 #include <optional>
 #include <vector>
 
-#include "px_version.h"
 #include "base/log.h"
 #include "capi/curl/http_client.h"
 #include "pipeline/trace.h"
+#include "px_version.h"
 
 namespace px::app {
 

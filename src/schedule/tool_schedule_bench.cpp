@@ -52,6 +52,7 @@ Result<int> bench(int count, char** words) {
                                              clock);
     };
     schedule::ScheduledPipeline pipeline;
+    pipeline.log_folder = folder / "logs";
     pipeline.name = "bench";
     pipeline.due = PX_TRY(schedule::DueTimes::parse("* * * * *", "UTC"));
     pipeline.catchup = true;
