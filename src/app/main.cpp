@@ -31,6 +31,7 @@ void watch_signals(std::stop_source& source) {
     ::sigaction(SIGINT, &action, nullptr);
     ::sigaction(SIGTERM, &action, nullptr);
     ::signal(SIGPIPE, SIG_IGN);
+    ::signal(SIGCHLD, SIG_DFL);  // ignored by a parent, it would hide how children end
     std::thread([&source] {
         char byte = 0;
         for (int count = 0; ::read(g_signal_pipe[0], &byte, 1) == 1; ++count) {

@@ -168,8 +168,9 @@ class SqlScheduleStore final : public ScheduleStore {
                 PX_TRY(session.execute(
                     "UPDATE schedule_items SET state = 'skipped', finished_at = $2, message = "
                     "'a newer due time came first' WHERE pipeline = $1 AND state = 'queued' AND "
-                    "state IN ('queued', 'running') AND kind = 'schedule' AND attempt = 0",
-                    {name, now}));
+                    "state IN ('queued', 'running') AND kind = 'schedule' AND attempt = 0 AND "
+                    "due_at < $3",
+                    {name, now, items.front().due_at}));
             }
             for (const NewItem& item : items) {
                 const auto present = PX_TRY(

@@ -73,7 +73,8 @@ Result<VectorsAddress> parse_vectors_address(std::string_view address, std::stri
         result.url = PX_TRY(server_of(lookup));
         if (address.size() > kQdrant.size()) result.collection = address.substr(kQdrant.size());
     } else {
-        return bad(fmt::format("vectors.url is '{}'", address.substr(0, address.find('@'))));
+        return bad(fmt::format("unknown kind of vectors.url '{}:'",
+                               address.substr(0, std::min(address.find(':'), size_t{20}))));
     }
     result.api_key = lookup("QDRANT_API_KEY").value_or("");
     result.shown = fmt::format("{}/{}", result.url, result.collection);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -69,10 +70,18 @@ std::string boot_id() {
     return id.substr(0, 12);
 }
 
+/// Where a process id means one process: the machine, by more than its name, which two may share,
+/// and the container on it.
 std::string host_name() {
     std::array<char, 256> name{};
     ::gethostname(name.data(), name.size() - 1);
-    std::string host = name.data();
+    std::ifstream in("/etc/machine-id");
+    std::string machine;
+    std::getline(in, machine);
+    struct stat space {};
+    const bool known = ::stat("/proc/self/ns/pid", &space) == 0;
+    std::string host =
+        fmt::format("{}/{}/{}", name.data(), machine.substr(0, 8), known ? space.st_ino : ino_t{0});
     std::ranges::replace(host, ':', '_');
     return host;
 }

@@ -195,8 +195,14 @@ std::chrono::microseconds Scheduler::step() {
     }
     if (has_stamps) wait_us = std::min(wait_us, micros(options_.poll_stamp));
     for (const auto& active : active_) {
-        wait_us = std::min(wait_us, active->beat_us + micros(options_.heartbeat_every) - now_us);
-        if (active->told_to_end_us || active->adopted || active->unwritten)
+        if (active->unwritten) {
+            wait_us = std::min(wait_us, active->try_write_us - now_us);
+            continue;
+        }
+        if (!active->lost)
+            wait_us =
+                std::min(wait_us, active->beat_us + micros(options_.heartbeat_every) - now_us);
+        if (active->told_to_end_us || active->adopted)
             wait_us = std::min<int64_t>(wait_us, 100'000);
         if (active->entry->pipeline.timeout.count() > 0)
             wait_us = std::min<int64_t>(wait_us, 1'000'000);
@@ -440,6 +446,16 @@ void Scheduler::tend(Active& active) {
             active.child.clear();
             active.told_to_end_us.reset();
             active.timed_out = active.killed = false;
+            if (draining_) {
+                Ending ending;
+                ending.state = ItemState::Queued;
+                ending.outcome = "stopped";
+                ending.message = "the scheduler stopped";
+                ending.counts_as_failure = false;
+                ending.next_attempt_at = world_.clock.now();
+                finish(active, std::move(ending));
+                return;
+            }
             start(active);
         } else {
             end(active, *exit);
@@ -502,6 +518,10 @@ void Scheduler::end(Active& active, const Exit& exit) {
     } else if (exit.signal != 0) {
         ending.outcome = "crashed";
         ending.message = fmt::format("ended by signal {}", exit.signal);
+        again = true;
+    } else if (exit.unknown) {
+        ending.outcome = "lost";
+        ending.message = "nobody knows how it ended";
         again = true;
     } else if (exit.code == 0) {
         ending.state = ItemState::Done;

@@ -104,11 +104,11 @@ Result<int> run_schedule(CommandContext& context, const ScheduleOptions& options
         const Config config = PX_TRY(load_config(file, context.environment));
         pipelines.push_back(PX_TRY(scheduled_pipeline(config, context.environment, clock)));
         messengers.add(config);
-        const std::string place =
-            PX_TRY(catalog::parse_catalog_address(config.definition.catalog_url,
-                                                  config.definition.base_folder))
-                .shown +
-            config.definition.base_folder.string();
+        const catalog::CatalogAddress address = PX_TRY(catalog::parse_catalog_address(
+            config.definition.catalog_url, config.definition.base_folder));
+        const std::string place = address.kind == catalog::CatalogAddress::Kind::Sqlite
+                                      ? address.file.string()
+                                      : address.shown;
         const auto [at, is_new] = catalogs.emplace(place + "\n" + config.definition.name, file);
         if (!is_new) {
             return fail(ErrorCode::InvalidArgument,
@@ -341,8 +341,11 @@ Result<int> wait_for(CommandContext& context, const ScheduleOptions& options, Op
             filter.id = *at;
             const auto found = PX_TRY(opened.store->items(filter));
             if (found.empty() || !catalog::is_final(found.front().state)) {
-                // In order: later ones end later, mostly; all are seen at last.
-                if (!found.empty() && found.front().state == ItemState::Queued) break;
+                // In order: those behind one that has not begun have not either. One that waits to
+                // be tried again holds up none.
+                if (!found.empty() && found.front().state == ItemState::Queued &&
+                    found.front().attempt == 0)
+                    break;
                 ++at;
                 continue;
             }
