@@ -24,6 +24,7 @@ bool is_reserved(std::string_view name) {
 /// The tables, then the one row that makes the release visible.
 Result<RunExecution::Output> RunExecution::publish(const Deadline& deadline) {
     if (!documents_) PX_TRY(prepare_document_rows(deadline));
+    report_.tables.clear();  // of an attempt that failed
     step("publish.begin");
     catalog::Publication publication;
     publication.release.run = run_->id;
