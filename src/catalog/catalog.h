@@ -198,6 +198,7 @@ class Catalog {
                                                            const std::string& task) = 0;
     virtual Result<std::vector<TaskAttempt>> tasks(const RunId& run) = 0;
 
+    /// In place of what was recorded for the same run and source before.
     virtual Result<void> record_landed(const RunId& run, const std::vector<LandedFile>& files) = 0;
     virtual Result<std::vector<LandedFile>> landed_files(const RunId& run) = 0;
     /// For each ds of a source, the landed files of the newest Published run that recorded some for

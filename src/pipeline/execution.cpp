@@ -18,6 +18,12 @@ namespace json = boost::json;
 
 namespace {
 
+std::string joined(const std::vector<std::string>& reasons) {
+    std::string message;
+    for (const std::string& reason : reasons) message += (message.empty() ? "" : "\n") + reason;
+    return message;
+}
+
 /// Whether a recorded change concerns the stage: text alone is not staged again.
 bool is_of_source(Stage stage) {
     return stage == Stage::Land || stage == Stage::Stage || stage == Stage::Merge;
@@ -232,13 +238,19 @@ Result<void> RunExecution::obtain(const Task& task, const Deadline& deadline, Wa
     int attempt = 0;
     if (run_) attempt = PX_TRY(catalog_->begin_task(run_->id, task.name));
     Result<Output> output = execute(task, deadline);
-    const bool halts = output && is_of_source(task.stage) && !state_of(task.subject).halt.empty();
+    // A halt is not done: whoever takes the run up must come to it again.
+    const std::string halt = !output                     ? std::string()
+                             : is_of_source(task.stage)  ? state_of(task.subject).halt
+                             : task.stage == Stage::Gate ? joined(report_.reasons)
+                                                         : std::string();
+    const bool halts = !halt.empty();
     if (!output || halts) {
-        const std::string message =
-            halts ? state_of(task.subject).halt : output.error().to_string();
+        const std::string message = halts ? halt : output.error().to_string();
         if (run_) {
             const Result<void> noted =
                 catalog_->finish_task(run_->id, task.name, attempt, "failed", message, "");
+            // Another process has the task by now: what was found here must not end the run.
+            if (!noted && halts && noted.error().code == ErrorCode::Conflict) return noted.error();
             if (!noted)
                 log::warning("task.state_not_recorded",
                              {{"task", task.name}, {"error", noted.error().to_string()}});
@@ -254,6 +266,7 @@ Result<void> RunExecution::obtain(const Task& task, const Deadline& deadline, Wa
         PX_TRY(catalog_->finish_task(run_->id, task.name, attempt, "done", "",
                                      json::serialize(output->state)));
     }
+    if (run_ && task.stage == Stage::Gate) step("gate.noted");
     const std::lock_guard lock(mutex_);
     done_.insert(task.name);
     attempts_[task.name] = attempt;
@@ -349,12 +362,17 @@ Result<bool> RunExecution::restore(const Task& task, const TaskOutput& output) {
             state.input.fingerprint_key = PX_TRY(output.text("key"));
             state.input.fingerprint = PX_TRY(output.text("fingerprint"));
             state.input.note = PX_TRY(output.text("note"));
-            for (const catalog::LandedFile& file : PX_TRY(catalog_->landed_files(run_->id))) {
-                if (file.source != task.subject) continue;
-                InputFile input{file.path, file.key, file.sha256, file.size_bytes, {}};
-                input.local = PX_TRY(services_.landing.local_path(file.key));
-                state.input.files.push_back(std::move(input));
+            std::vector<InputFile> files;
+            for (const TaskOutput& file : PX_TRY(output.objects("files"))) {
+                InputFile input{PX_TRY(file.text("path")),
+                                PX_TRY(file.text("key")),
+                                PX_TRY(file.text("sha256")),
+                                PX_TRY(file.number("size")),
+                                {}};
+                input.local = PX_TRY(services_.landing.local_path(input.key));
+                files.push_back(std::move(input));
             }
+            state.input.files = std::move(files);
             return true;
         }
         case Stage::Stage:
@@ -552,7 +570,15 @@ Result<RunExecution::Output> RunExecution::land(SourceState& state, const Deadli
         PX_TRY(catalog_->record_landed(run_->id, files));
         step("land." + name + ".end");
     }
+    json::array landed;
+    for (const InputFile& file : state.input.files) {
+        landed.push_back(json::object{{"path", file.path},
+                                      {"key", file.key},
+                                      {"sha256", file.sha256},
+                                      {"size", file.size_bytes}});
+    }
     return Output{{{"changed", state.changed},
+                   {"files", std::move(landed)},
                    {"key", state.input.fingerprint_key},
                    {"fingerprint", state.input.fingerprint},
                    {"note", state.input.note}},
@@ -581,6 +607,7 @@ Result<RunExecution::Output> RunExecution::stage(SourceState& state, const Deadl
 
 Result<RunExecution::Output> RunExecution::gate(const Deadline& deadline) {
     step("gate.begin");
+    report_.reasons.clear();  // of an attempt that failed
     for (const SourceState& state : sources_) {
         if (!state.halt.empty()) report_.reasons.push_back(state.halt);
     }

@@ -88,7 +88,7 @@ class RunExecution {
     boost::json::object metrics_of(const std::string& task);
 
     /// Every table must be able to take its change, before the first one is committed.
-    Result<void> check_tables() const;
+    Result<void> check_tables();
     /// Counts for the report; call when stages are done.
     void fill_source_reports();
     /// The wall time since the run began, and what it used, go into the report.

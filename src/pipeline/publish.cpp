@@ -69,7 +69,8 @@ Result<RunExecution::Output> RunExecution::publish(const Deadline& deadline) {
     return Output{{}, {{"release", release.id.value}, {"documents", release.documents}}};
 }
 
-Result<void> RunExecution::check_tables() const {
+Result<void> RunExecution::check_tables() {
+    PX_TRY(know_changes());
     for (const TableChange& change : table_changes()) {
         const auto refused = [&](std::string why) {
             return fail(ErrorCode::InvalidArgument, fmt::format("table {}: {}", change.table, why),

@@ -496,7 +496,8 @@ Result<void> later_task(const RunServices& services, const TaskRequest& request,
         PX_TRY(services.parse(run->pipeline_text).context("pipeline file of run " + run->id.value));
     const Task task = PX_TRY(find_task(definition, request.task));
     const Scratch scratch = PX_TRY(Scratch::create(
-        services.work_folder / (publishes ? "scratch" : fmt::format("scratch/{}", ::getpid()))));
+        services.work_folder /
+        (publishes ? "scratch" : fmt::format("scratch/{}-{}", ::getpid(), services.clock.now()))));
     RunExecution execution(services, definition, run->ds, RunExecution::Purpose::Run, services.lake,
                            scratch.path());
     execution.perform_alone();

@@ -151,6 +151,39 @@ def a_halt_ends_the_run_and_look_begins_another(px):
     home.remove()
 
 
+def a_gate_that_halted_is_not_passed_by_whoever_takes_the_run_up(px):
+    for taken_up in (["run", "--ds", DAY], ["task", "gate", "--run-id", "x", "--ds", DAY]):
+        home = small_home(px)
+        home.write("data/reports/a.csv", (home.folder / "data/reports/a.csv").read_text().replace("10.50", "99999999.50", 1))
+        if taken_up[0] == "run":
+            home.run("run", "--ds", DAY, env={"PX_TEST_KILL_AT": "gate.noted"}, expect=-9)
+        else:
+            for t in graph(home):
+                if t["name"] == "gate":
+                    break
+                task(home, t["name"], run="x")
+            task(home, "gate", run="x", expect=-9, env={"PX_TEST_KILL_AT": "gate.noted"})
+            check("not done yet" in home.run("task", "chunk", "--run-id", "x", "--ds", DAY, expect=2).stderr, "a stream started behind a halted gate")
+        done = home.run(*taken_up, expect=3)
+        check("revenue is bounded" in done.stdout, done.stdout)
+        check(home.json("runs")[0]["state"] == "halted" and not home.json("releases") and not home.lake_log(), str(home.json("runs")))
+        home.remove()
+
+
+def a_file_withdrawn_between_two_attempts_to_land_is_not_read(px):
+    home = small_home(px)
+    home.write("data/reports/b.csv", report_rows(30, 5))
+    task(home, "look")
+    task(home, "land.reports", expect=-9, env={"PX_TEST_KILL_AT": "land.reports.end"})
+    (home.folder / "data/reports/b.csv").unlink()
+    whole_run(home)
+    check(home.sql("select count(*) from reports") == [[8]], str(home.sql("select count(*) from reports")))
+    home.write("data/reports/b.csv", report_rows(30, 5))
+    home.run("run", "--ds", DAY, expect=0)
+    check(home.sql("select count(*) from reports") == [[13]], str(home.sql("select count(*) from reports")))
+    home.remove()
+
+
 def a_failed_stream_keeps_what_the_others_did(px):
     home = small_home(px)
     # The lake's stream fails: a file stands where its model's folder has to be.
@@ -251,6 +284,7 @@ def a_catalog_of_an_older_px_is_brought_forward(px):
 
 if __name__ == "__main__":
     main([task_by_task_equals_one_run, a_task_done_twice_is_done_once, killed_tasks_are_repeated, streams_run_side_by_side_in_processes_of_their_own,
-          a_halt_ends_the_run_and_look_begins_another, a_failed_stream_keeps_what_the_others_did, a_run_taken_over_by_px_run_stays_one_run,
+          a_halt_ends_the_run_and_look_begins_another,
+          a_gate_that_halted_is_not_passed_by_whoever_takes_the_run_up, a_file_withdrawn_between_two_attempts_to_land_is_not_read, a_failed_stream_keeps_what_the_others_did, a_run_taken_over_by_px_run_stays_one_run,
           another_release_in_between_is_built_upon, the_pipeline_file_of_the_beginning_counts, wrong_calls_are_told,
           a_catalog_of_an_older_px_is_brought_forward])

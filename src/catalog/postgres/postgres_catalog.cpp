@@ -2,7 +2,9 @@
 // writers take turns by an advisory lock, as SQLite's do by its file lock. Each write looks first
 // whether it was done already: it is repeated when the reply of a COMMIT is lost.
 #include <fmt/format.h>
+
 #include <unistd.h>
+#include <set>
 
 #include <algorithm>
 #include <array>
@@ -802,6 +804,12 @@ class PostgresCatalog final : public Catalog {
 
     Result<void> record_landed(const RunId& run, const std::vector<LandedFile>& files) override {
         return pool_.write([&](Session& session) -> Result<void> {
+            std::set<std::string> sources;
+            for (const LandedFile& file : files) sources.insert(file.source);
+            for (const std::string& source : sources) {
+                PX_TRY(session.execute("DELETE FROM landed_files WHERE run_id = $1 AND source = $2",
+                                       Parameters().text(run.value).text(source)));
+            }
             for (const LandedFile& file : files) {
                 PX_TRY(known_run(
                     session,

@@ -3,6 +3,8 @@
 // shell.
 #include <fmt/format.h>
 
+#include <set>
+
 #include <algorithm>
 #include <charconv>
 #include <thread>
@@ -455,6 +457,14 @@ class SqliteCatalog final : public Catalog {
 
     Result<void> record_landed(const RunId& run, const std::vector<LandedFile>& files) override {
         return pool_.write([&](Database& database) -> Result<void> {
+            std::set<std::string> sources;
+            for (const LandedFile& file : files) sources.insert(file.source);
+            for (const std::string& source : sources) {
+                Statement clear = PX_TRY(
+                    database.prepare("DELETE FROM landed_files WHERE run_id = ? AND source = ?"));
+                clear.bind_text(1, run.value).bind_text(2, source);
+                PX_TRY(clear.run());
+            }
             Statement insert =
                 PX_TRY(database.prepare("INSERT OR REPLACE INTO landed_files (run_id, source, "
                                         "path, ds, key, sha256, size_bytes, landed_at) "
