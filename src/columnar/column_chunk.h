@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "columnar/byte_buffer.h"
-#include "columnar/file_sink.h"
 #include "columnar/parquet_writer.h"
 #include "columnar/record_batch.h"
 #include "columnar/statistics.h"
@@ -23,7 +22,13 @@ enum class PhysicalType : int32_t {
     ByteArray = 6,
     FixedLenByteArray = 7
 };
-enum class Encoding : int32_t { Plain = 0, Rle = 3, DeltaBinaryPacked = 5, RleDictionary = 8 };
+enum class Encoding : int32_t {
+    Plain = 0,
+    Rle = 3,
+    DeltaBinaryPacked = 5,
+    DeltaLengthByteArray = 6,
+    RleDictionary = 8
+};
 
 PhysicalType physical_type(const DataType& type);
 
@@ -36,28 +41,43 @@ struct ChunkInfo {
     int64_t value_count =
         0;  ///< levels: rows, or elements of lists (an absent or empty list counts one)
     int64_t null_count = 0;  ///< levels without a value
+    int64_t null_rows = 0;
     int64_t uncompressed_bytes = 0;
     int64_t compressed_bytes = 0;
-    int64_t dictionary_offset = -1;  ///< in the file; -1: none
-    int64_t data_offset = 0;
+    int64_t dictionary_offset = -1;  ///< from the start of the row group; -1: none
+    int64_t data_offset = 0;         ///< likewise
     Extremes extremes;
+};
+
+/// A row group ready for its file: the bytes of its chunks one after another, and what the footer
+/// says of them.
+struct EncodedRowGroup {
+    int64_t row_count = 0;
+    int64_t size_bytes = 0;
+    std::vector<ChunkInfo> chunks;
+    std::vector<ByteBuffer> parts;
 };
 
 /// Distinct byte strings in order of first appearance, PLAIN-encoded as they come.
 class TextDictionary {
   public:
     static constexpr uint32_t kFull = ~uint32_t{0};
+    /// What a value is looked up by. A text of up to 16 bytes is its own key.
+    struct Key {
+        uint64_t low = 0;   ///< bytes 0 to 7; of a longer text a hash
+        uint64_t high = 0;  ///< bytes 8 to 15; of a longer text another part of the hash
+        uint64_t hash = 0;
+    };
+    /// readable: 16 bytes from the text's first one can be read.
+    static Key key_of(const char* text, size_t size, bool readable);
+
     void clear();
     /// Index of the value, added if it is new; kFull if it would make the dictionary larger than
     /// limit bytes.
-    uint32_t find_or_add(std::string_view value, uint64_t hash, size_t limit);
-    /// Brings a slot near; then the text it stands for.
-    void prefetch_slot(uint64_t hash) const {
-        __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]);
-    }
-    void prefetch_text(uint64_t hash) const {
-        const Slot& slot = slots_[hash & (slots_.size() - 1)];
-        if (slot.index_plus_1 != 0) __builtin_prefetch(bytes_.data() + slot.offset);
+    uint32_t find_or_add(std::string_view value, const Key& key, size_t limit);
+    /// Brings a slot near.
+    void prefetch(const Key& key) const {
+        __builtin_prefetch(&slots_[key.hash & (slots_.size() - 1)]);
     }
     std::string_view at(uint32_t index) const;
     uint32_t size() const { return static_cast<uint32_t>(starts_.size()); }
@@ -68,12 +88,13 @@ class TextDictionary {
 
   private:
     struct Slot {
-        uint32_t tag = 0;
+        uint64_t low = 0;
+        uint64_t high = 0;
         uint32_t index_plus_1 = 0;
-        uint32_t offset = 0;  ///< of the text behind its length
         uint32_t size = 0;
     };
     void grow();
+    bool is_same(const Slot& slot, std::string_view value, const Key& key) const;
     std::vector<Slot> slots_;
     std::vector<uint32_t> starts_;
     ByteBuffer bytes_;
@@ -115,10 +136,8 @@ class ColumnChunkWriter {
 
     /// Takes rows [begin, end), whose values fit pages (kValueBytesMax).
     void append(const Column& column, int64_t begin, int64_t end);
-    /// Writes the chunk and starts the next. Errors: those of the sink.
-    Result<ChunkInfo> finish(FileSink& sink);
-    /// Over all chunks. null_count counts rows.
-    ColumnStatistics file_statistics() const;
+    /// Adds the chunk to the group and starts the next.
+    void finish(EncodedRowGroup& group);
 
   private:
     /// What became of the dictionary in this chunk.
@@ -139,9 +158,9 @@ class ColumnChunkWriter {
     bool text_dictionary_pays(size_t numerator, size_t denominator) const;
     void give_up_text_dictionary();
 
-    int64_t text_sample_rows() const;
     void flush_page();
     void flush_text_page();
+    void flush_plain_texts();
     void flush_fixed_page();
     void flush_bool_page();
     template <class T>
@@ -166,7 +185,8 @@ class ColumnChunkWriter {
     int64_t page_rows_ = 0;
     int64_t page_estimate_ = 0;           ///< as if plain
     std::vector<uint8_t> page_validity_;  ///< empty: no null so far
-    ByteBuffer page_;                     ///< plain values
+    ByteBuffer page_;                     ///< plain values; of texts the bytes alone
+    std::vector<int32_t> page_lengths_;   ///< of texts, once the dictionary is off
     size_t page_values_ = 0;
     std::vector<uint32_t> page_indices_;   ///< while the text dictionary is on
     LevelRuns definitions_, repetitions_;  ///< of lists
@@ -181,12 +201,7 @@ class ColumnChunkWriter {
     int64_t text_rows_ = 0;            ///< taken while the text dictionary was on
     size_t text_plain_bytes_ = 0;      ///< of their values
     size_t text_values_ = 0;
-    bool doubtful_ = false;  ///< the dictionary of the chunk before did not pay
     ChunkInfo info_;
-
-    // The file.
-    Extremes file_extremes_;
-    int64_t file_nulls_ = 0;
 
     ByteBuffer levels_, body_, indices_, scratch_, header_;
 };

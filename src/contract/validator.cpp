@@ -60,6 +60,7 @@ struct Rows {
     const FieldValue* first = nullptr;  ///< of the first row
     size_t stride = 0;                  ///< fields a row
     size_t count = 0;
+    bool readable = false;  ///< RecordBlock::readable
 };
 
 struct Failure {
@@ -119,9 +120,15 @@ class ColumnJudge {
                 judge_texts(column, rows.count, out, failures);
                 break;
             case TypeId::Int64:
-                judge_values<int64_t>(
-                    column, rows.count, out, failures,
-                    [](Text text, int64_t& value) { return parse_integer(text, value); });
+                if (reads_around(rows)) {
+                    judge_values<int64_t>(
+                        column, rows.count, out, failures,
+                        [](Text text, int64_t& value) { return parse_integer<true>(text, value); });
+                } else {
+                    judge_values<int64_t>(
+                        column, rows.count, out, failures,
+                        [](Text text, int64_t& value) { return parse_integer(text, value); });
+                }
                 break;
             case TypeId::Timestamp:
                 judge_values<int64_t>(
@@ -148,7 +155,12 @@ class ColumnJudge {
             case TypeId::Decimal: {
                 const int precision = rule().type.precision;
                 const int scale = rule().type.scale;
-                if (precision <= 18) {
+                if (precision <= 18 && reads_around(rows)) {
+                    judge_values<int64_t>(
+                        column, rows.count, out, failures, [=](Text text, int64_t& value) {
+                            return parse_decimal<true>(text, precision, scale, value);
+                        });
+                } else if (precision <= 18) {
                     judge_values<int64_t>(column, rows.count, out, failures,
                                           [=](Text text, int64_t& value) {
                                               return parse_decimal(text, precision, scale, value);
@@ -167,6 +179,11 @@ class ColumnJudge {
     }
 
   private:
+    /// Whether the bytes around the collected texts can be read.
+    bool reads_around(const Rows& rows) const {
+        return rows.readable && !rewrites_ && !rule().default_value;
+    }
+
     static Text present(std::string_view text) {
         return text.data() == nullptr ? Text(kEmpty, 0) : text;
     }
@@ -225,6 +242,8 @@ class ColumnJudge {
         const int64_t base = out.length();
         T* const values = out.extend<T>(static_cast<int64_t>(count));
         const bool checks = rule_.has_checks();
+        [[maybe_unused]] const int64_t least = rule_.least();
+        [[maybe_unused]] const int64_t greatest = rule_.greatest();
         size_t nulls = 0;
         for (size_t r = 0; r < count; ++r) {
             const Text text = texts_[r];
@@ -242,7 +261,7 @@ class ColumnJudge {
                 Broken broken = Broken::None;
                 if constexpr (std::is_same_v<T, double>) {
                     broken = rule_.check_double(value, text);
-                } else {
+                } else if (value < least || value > greatest) {
                     broken = rule_.check_integer(value, text);
                 }
                 if (broken != Broken::None) fail(failures[r], column, broken);
@@ -363,10 +382,44 @@ class ColumnValidator final : public Validator {
             size_t end = std::min(block.row_count(), row + kStretchRows);
             if (malformed < block.malformed.size())
                 end = std::min(end, block.malformed[malformed].row_index);
-            judge({block.fields.data() + row * block.column_count, block.column_count, end - row},
+            judge({block.fields.data() + row * block.column_count, block.column_count, end - row,
+                   block.readable},
                   static_cast<uint32_t>(row), out, accepted, rejected);
             row = end;
         }
+    }
+
+    bool has_unique() const override { return !unique_.empty(); }
+
+    void judge_unique(const UniqueApart& apart) override {
+        apart_ = apart;
+        record_ = 0;
+        next_duplicate_ = 0;
+    }
+
+    std::vector<Duplicate> find_duplicates(const PendingKeys& pending) override {
+        std::vector<Duplicate> found;
+        const size_t total = pending.failed_columns.size();
+        for (size_t first = 0; first < total; first += kStretchRows) {
+            const size_t count = std::min(kStretchRows, total - first);
+            failures_.resize(count);
+            for (size_t r = 0; r < count; ++r) {
+                failures_[r] = {pending.failed_columns[first + r], Broken::Type};
+            }
+            for (size_t u = 0; u < unique_.size(); ++u) {
+                unique_[u].keys.resize(count);
+                for (size_t r = 0; r < count; ++r) {
+                    const auto& [low, high] = pending.keys[(first + r) * unique_.size() + u];
+                    unique_[u].keys[r] = {low, high};
+                }
+            }
+            seek_duplicates(count);
+            for (size_t r = 0; r < count; ++r) {
+                if (failures_[r].broken == Broken::Unique)
+                    found.push_back({first + r, failures_[r].column});
+            }
+        }
+        return found;
     }
 
   private:
@@ -383,7 +436,18 @@ class ColumnValidator final : public Validator {
         for (size_t c = 0; c < judges_.size(); ++c) {
             judges_[c].judge(static_cast<uint32_t>(c), rows, nulls_, out.column(c), failures_);
         }
-        if (!unique_.empty()) judge_unique(rows.count, base, out);
+        if (!unique_.empty()) {
+            if (apart_.duplicates != nullptr) {
+                take_duplicates(rows.count);
+            } else {
+                collect_keys(rows.count, base, out);
+                if (apart_.pending != nullptr) {
+                    note_keys(rows.count);
+                } else {
+                    seek_duplicates(rows.count);
+                }
+            }
+        }
 
         size_t failed = 0;
         for (size_t r = 0; r < rows.count; ++r) failed += failures_[r].column != kNoColumn ? 1 : 0;
@@ -432,7 +496,29 @@ class ColumnValidator final : public Validator {
         }
     }
 
-    void judge_unique(size_t count, int64_t base, const RecordBatch& out) {
+    void note_keys(size_t count) {
+        PendingKeys& pending = *apart_.pending;
+        for (size_t r = 0; r < count; ++r) pending.failed_columns.push_back(failures_[r].column);
+        const size_t before = pending.keys.size();
+        pending.keys.resize(before + count * unique_.size());
+        for (size_t u = 0; u < unique_.size(); ++u) {
+            for (size_t r = 0; r < count; ++r) {
+                const Key& key = unique_[u].keys[r];
+                pending.keys[before + r * unique_.size() + u] = {key.low, key.high};
+            }
+        }
+    }
+
+    void take_duplicates(size_t count) {
+        const std::vector<Duplicate>& known = *apart_.duplicates;
+        while (next_duplicate_ < known.size() && known[next_duplicate_].record < record_ + count) {
+            const Duplicate& duplicate = known[next_duplicate_++];
+            failures_[duplicate.record - record_] = {duplicate.column, Broken::Unique};
+        }
+        record_ += count;
+    }
+
+    void collect_keys(size_t count, int64_t base, const RecordBatch& out) {
         for (Unique& unique : unique_) {
             const Column& column = out.column(unique.column);
             unique.keys.resize(count);
@@ -444,6 +530,10 @@ class ColumnValidator final : public Validator {
                                      : key_at(column, row);
             }
         }
+    }
+
+    /// Judges unique_[…].keys under failures_.
+    void seek_duplicates(size_t count) {
         constexpr size_t kAhead = 16;
         for (size_t r = 0; r < count; ++r) {
             if (r + kAhead < count) {
@@ -487,6 +577,9 @@ class ColumnValidator final : public Validator {
     size_t contract_columns_;
     std::vector<ColumnJudge> judges_;  ///< of the contract's columns, then of the kept extra ones
     std::vector<Unique> unique_;       ///< in the order of their columns
+    UniqueApart apart_;
+    size_t record_ = 0;          ///< judged since duplicates are known
+    size_t next_duplicate_ = 0;  ///< of those known
     std::vector<Failure> failures_;
     std::vector<uint8_t> keep_;
     std::vector<FieldValue> row_;
