@@ -152,32 +152,6 @@ std::string_view TextDictionary::at(uint32_t index) const {
     return {entry + 4, load_32(entry)};
 }
 
-TextDictionary::Key TextDictionary::key_of(const char* text, size_t size, bool readable) {
-    using namespace hash_detail;
-    constexpr uint64_t kA = 0xD6E8FEB86659FD93ULL;
-    constexpr uint64_t kB = 0xA0761D6478BD642FULL;
-    Key key;
-    if (size > 16) {
-        const uint64_t hash = hash_bytes(text, size);
-        return {hash, hash, hash};
-    }
-    if (readable) {
-        // Bytes behind the text are masked away: no branch on its size.
-        const size_t low_bits = std::min<size_t>(size, 8) * 8;
-        const size_t high_bits = std::max<size_t>(size, 8) * 8 - 64;
-        const uint64_t all = ~uint64_t{0};
-        key.low = load_64(text) & (low_bits == 64 ? all : ~(all << low_bits));
-        key.high = load_64(text + 8) & (high_bits == 64 ? all : ~(all << high_bits));
-    } else if (size > 0) {
-        char padded[16] = {};
-        std::memcpy(padded, text, size);
-        key.low = load_64(padded);
-        key.high = load_64(padded + 8);
-    }
-    key.hash = fold(key.low ^ kA, key.high ^ kB ^ size << 56);
-    return key;
-}
-
 bool TextDictionary::is_same(const Slot& slot, std::string_view value, const Key& key) const {
     if (slot.low != key.low || slot.high != key.high || slot.size != value.size()) return false;
     return value.size() <= 16 ||
@@ -198,7 +172,7 @@ void TextDictionary::grow() {
     slots_ = std::move(larger);
 }
 
-uint32_t TextDictionary::find_or_add(std::string_view value, const Key& key, size_t limit) {
+uint32_t TextDictionary::find_or_add_slow(std::string_view value, const Key& key, size_t limit) {
     size_t mask = slots_.size() - 1;
     size_t place = key.hash & mask;
     while (slots_[place].index_plus_1 != 0) {

@@ -2,10 +2,13 @@
 // Not thread-safe. Output depends on the rows and the options alone, not on how they were batched.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "columnar/byte_buffer.h"
+#include "columnar/encoding.h"
 #include "columnar/parquet_writer.h"
 #include "columnar/record_batch.h"
 #include "columnar/statistics.h"
@@ -69,12 +72,42 @@ class TextDictionary {
         uint64_t hash = 0;
     };
     /// readable: 16 bytes from the text's first one can be read.
-    static Key key_of(const char* text, size_t size, bool readable);
+    static Key key_of(const char* text, size_t size, bool readable) {
+        using namespace hash_detail;
+        constexpr uint64_t kA = 0xD6E8FEB86659FD93ULL;
+        constexpr uint64_t kB = 0xA0761D6478BD642FULL;
+        Key key;
+        if (size > 16) {
+            const uint64_t hash = hash_bytes(text, size);
+            return {hash, hash, hash};
+        }
+        if (readable) {
+            // Bytes behind the text are masked away: no branch on its size.
+            const uint64_t all = ~uint64_t{0};
+            const size_t low = std::min<size_t>(size, 8) * 8;
+            const size_t high = std::max<size_t>(size, 8) * 8 - 64;
+            key.low = load_64(text) & (low == 64 ? all : ~(all << (low & 63)));
+            key.high = load_64(text + 8) & (high == 64 ? all : ~(all << (high & 63)));
+        } else if (size > 0) {
+            char padded[16] = {};
+            std::memcpy(padded, text, size);
+            key.low = load_64(padded);
+            key.high = load_64(padded + 8);
+        }
+        key.hash = fold(key.low ^ kA, key.high ^ kB ^ size << 56);
+        return key;
+    }
 
     void clear();
     /// Index of the value, added if it is new; kFull if it would make the dictionary larger than
     /// limit bytes.
-    uint32_t find_or_add(std::string_view value, const Key& key, size_t limit);
+    uint32_t find_or_add(std::string_view value, const Key& key, size_t limit) {
+        const Slot& slot = slots_[key.hash & (slots_.size() - 1)];
+        if (value.size() <= 16 && slot.low == key.low && slot.high == key.high &&
+            slot.size == value.size() && slot.index_plus_1 != 0) [[likely]]
+            return slot.index_plus_1 - 1;
+        return find_or_add_slow(value, key, limit);
+    }
     /// Brings a slot near.
     void prefetch(const Key& key) const {
         __builtin_prefetch(&slots_[key.hash & (slots_.size() - 1)]);
@@ -93,6 +126,7 @@ class TextDictionary {
         uint32_t index_plus_1 = 0;
         uint32_t size = 0;
     };
+    uint32_t find_or_add_slow(std::string_view value, const Key& key, size_t limit);
     void grow();
     bool is_same(const Slot& slot, std::string_view value, const Key& key) const;
     std::vector<Slot> slots_;

@@ -178,7 +178,7 @@ bool parse_decimal_as(std::string_view text, int precision, int scale, Signed& v
 // branch depends on its size.
 
 template <bool kReadable = false>
-inline bool parse_integer(std::string_view text, int64_t& value) {
+[[gnu::always_inline]] inline bool parse_integer(std::string_view text, int64_t& value) {
     using namespace parse_detail;
     const bool negative = take_sign(text);
     if (text.empty()) return false;

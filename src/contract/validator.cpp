@@ -43,6 +43,8 @@ class NullTexts {
             sizes_ |= uint64_t{1} << std::min<size_t>(text.size(), 63);
         empty_ = std::ranges::find(texts, std::string()) != texts.end();
     }
+    /// Only the empty text is none.
+    bool is_empty_alone() const { return empty_ && sizes_ == 1; }
     bool contains(std::string_view text) const {
         if (text.empty()) return empty_;
         if ((sizes_ >> std::min<size_t>(text.size(), 63) & 1) == 0) return false;
@@ -109,79 +111,78 @@ class ColumnJudge {
     /// Appends one value a row to out, zero or empty where a record fails or failed before.
     void judge(uint32_t column, const Rows& rows, const NullTexts& nulls, Column& out,
                std::vector<Failure>& failures) {
-        collect(rows, nulls);
-        if (rule().required) {
-            for (size_t r = 0; r < rows.count; ++r) {
-                if (!has_value(texts_[r])) fail(failures[r], column, Broken::Required);
-            }
+        const bool as_it_stands = rows.readable && rule().transforms.empty() &&
+                                  !rule().default_value && nulls.is_empty_alone() && field_ &&
+                                  *field_ < rows.stride;
+        if (as_it_stands) {
+            const FieldValue* const first = rows.first + *field_;
+            const size_t stride = rows.stride;
+            judge_as<true>(column, rows.count, out, failures, [first, stride](size_t r) {
+                const FieldValue& field = first[r * stride];
+                return field.present && !field.text.empty() ? field.text : Text{};
+            });
+        } else {
+            collect(rows, nulls);
+            judge_as<false>(column, rows.count, out, failures,
+                            [texts = texts_.data()](size_t r) { return texts[r]; });
         }
+    }
+
+  private:
+    /// text_at(row): what is judged. kReadable: the bytes around each text can be read.
+    template <bool kReadable, class TextAt>
+    void judge_as(uint32_t column, size_t count, Column& out, std::vector<Failure>& failures,
+                  TextAt text_at) {
+        const auto values = [&]<class T>(T, auto parse) {
+            judge_values<T>(column, count, out, failures, text_at, parse);
+        };
         switch (rule().type.id) {
             case TypeId::String:
-                judge_texts(column, rows.count, out, failures);
+                judge_texts<kReadable>(column, count, out, failures, text_at);
                 break;
             case TypeId::Int64:
-                if (reads_around(rows)) {
-                    judge_values<int64_t>(
-                        column, rows.count, out, failures,
-                        [](Text text, int64_t& value) { return parse_integer<true>(text, value); });
-                } else {
-                    judge_values<int64_t>(
-                        column, rows.count, out, failures,
-                        [](Text text, int64_t& value) { return parse_integer(text, value); });
-                }
+                values(int64_t{}, [](Text text, int64_t& value) __attribute__((always_inline)) {
+                    return parse_integer<kReadable>(text, value);
+                });
                 break;
             case TypeId::Timestamp:
-                judge_values<int64_t>(
-                    column, rows.count, out, failures,
-                    [](Text text, int64_t& value) { return parse_timestamp(text, value); });
+                values(int64_t{}, [](Text text, int64_t& value) {
+                    return parse_timestamp(text, value);
+                });
                 break;
             case TypeId::Date:
-                judge_values<int32_t>(
-                    column, rows.count, out, failures,
-                    [](Text text, int32_t& value) { return parse_day(text, value); });
+                values(int32_t{},
+                       [](Text text, int32_t& value) { return parse_day(text, value); });
                 break;
             case TypeId::Float64:
-                judge_values<double>(column, rows.count, out, failures, parse_double);
+                values(double{}, parse_double);
                 break;
             case TypeId::Bool:
-                judge_values<uint8_t>(column, rows.count, out, failures,
-                                      [](Text text, uint8_t& value) {
-                                          bool truth = false;
-                                          const bool good = parse_boolean(text, truth);
-                                          value = truth ? 1 : 0;
-                                          return good;
-                                      });
+                values(uint8_t{}, [](Text text, uint8_t& value) {
+                    bool truth = false;
+                    const bool good = parse_boolean(text, truth);
+                    value = truth ? 1 : 0;
+                    return good;
+                });
                 break;
             case TypeId::Decimal: {
                 const int precision = rule().type.precision;
                 const int scale = rule().type.scale;
-                if (precision <= 18 && reads_around(rows)) {
-                    judge_values<int64_t>(
-                        column, rows.count, out, failures, [=](Text text, int64_t& value) {
-                            return parse_decimal<true>(text, precision, scale, value);
-                        });
-                } else if (precision <= 18) {
-                    judge_values<int64_t>(column, rows.count, out, failures,
-                                          [=](Text text, int64_t& value) {
-                                              return parse_decimal(text, precision, scale, value);
-                                          });
+                if (precision <= 18) {
+                    values(int64_t{}, [=](Text text, int64_t& value) __attribute__((
+                                          always_inline)) {
+                        return parse_decimal<kReadable>(text, precision, scale, value);
+                    });
                 } else {
-                    judge_values<Int128>(column, rows.count, out, failures,
-                                         [=](Text text, Int128& value) {
-                                             return parse_decimal(text, precision, scale, value);
-                                         });
+                    values(Int128{}, [=](Text text, Int128& value) {
+                        return parse_decimal(text, precision, scale, value);
+                    });
                 }
                 break;
             }
             default:
                 break;  // compile() refused it
         }
-    }
-
-  private:
-    /// Whether the bytes around the collected texts can be read.
-    bool reads_around(const Rows& rows) const {
-        return rows.readable && !rewrites_ && !rule().default_value;
     }
 
     static Text present(std::string_view text) {
@@ -236,9 +237,9 @@ class ColumnJudge {
         }
     }
 
-    template <class T, class Parse>
+    template <class T, class TextAt, class Parse>
     void judge_values(uint32_t column, size_t count, Column& out, std::vector<Failure>& failures,
-                      Parse parse) {
+                      TextAt text_at, Parse parse) {
         const int64_t base = out.length();
         T* const values = out.extend<T>(static_cast<int64_t>(count));
         const bool checks = rule_.has_checks();
@@ -246,7 +247,7 @@ class ColumnJudge {
         [[maybe_unused]] const int64_t greatest = rule_.greatest();
         size_t nulls = 0;
         for (size_t r = 0; r < count; ++r) {
-            const Text text = texts_[r];
+            const Text text = text_at(r);
             if (!has_value(text)) {
                 ++nulls;
                 continue;
@@ -267,41 +268,56 @@ class ColumnJudge {
                 if (broken != Broken::None) fail(failures[r], column, broken);
             }
         }
-        if (nulls > 0) mark_nulls(count, base, out);
+        if (nulls > 0) mark_nulls(column, count, base, out, failures, text_at);
     }
 
-    void mark_nulls(size_t count, int64_t base, Column& out) const {
+    template <class TextAt>
+    void mark_nulls(uint32_t column, size_t count, int64_t base, Column& out,
+                    std::vector<Failure>& failures, TextAt text_at) const {
+        const bool required = rule().required;
         for (size_t r = 0; r < count; ++r) {
-            if (!has_value(texts_[r])) out.set_null(base + static_cast<int64_t>(r));
+            if (has_value(text_at(r))) continue;
+            out.set_null(base + static_cast<int64_t>(r));
+            if (required) fail(failures[r], column, Broken::Required);
         }
     }
 
-    void judge_texts(uint32_t column, size_t count, Column& out, std::vector<Failure>& failures) {
+    template <bool kReadable, class TextAt>
+    void judge_texts(uint32_t column, size_t count, Column& out, std::vector<Failure>& failures,
+                     TextAt text_at) {
         const int64_t base = out.length();
         size_t bytes = 0;
         size_t nulls = 0;
         for (size_t r = 0; r < count; ++r) {
-            bytes += texts_[r].size();
-            nulls += has_value(texts_[r]) ? 0 : 1;
+            const Text text = text_at(r);
+            bytes += text.size();
+            nulls += has_value(text) ? 0 : 1;
         }
         const Column::BytesStretch stretch = out.extend_bytes(static_cast<int64_t>(count), bytes);
         char* to = stretch.bytes;
+        const char* const end = to + bytes;
+        bool starts_well = true;  // no text begins inside a character
         for (size_t r = 0; r < count; ++r) {
-            const Text text = texts_[r];
-            if (!text.empty()) std::memcpy(to, text.data(), text.size());
+            const Text text = text_at(r);
+            if (!text.empty()) {
+                if (kReadable && text.size() <= 16 && end - to >= 16) {
+                    std::memcpy(to, text.data(), 16);
+                } else {
+                    std::memcpy(to, text.data(), text.size());
+                }
+                starts_well =
+                    starts_well && (static_cast<unsigned char>(text[0]) & 0xC0) != 0x80;
+            }
             to += text.size();
             stretch.ends[r] = stretch.base + (to - stretch.bytes);
         }
         // The whole stretch is well-formed and no text begins inside a character: then each text is
         // well-formed.
-        bool good = utf8_is_valid({stretch.bytes, bytes});
-        for (size_t r = 0; good && r < count; ++r) {
-            good = texts_[r].empty() || (static_cast<unsigned char>(texts_[r][0]) & 0xC0) != 0x80;
-        }
+        const bool good = starts_well && utf8_is_valid({stretch.bytes, bytes});
         const bool checks = rule_.has_checks();
         if (!good || checks) {
             for (size_t r = 0; r < count; ++r) {
-                const Text text = texts_[r];
+                const Text text = text_at(r);
                 if (!has_value(text)) continue;
                 if (!good && !utf8_is_valid(text)) {
                     fail(failures[r], column, Broken::Type);
@@ -312,7 +328,7 @@ class ColumnJudge {
                 if (broken != Broken::None) fail(failures[r], column, broken);
             }
         }
-        if (nulls > 0) mark_nulls(count, base, out);
+        if (nulls > 0) mark_nulls(column, count, base, out, failures, text_at);
     }
 
     CompiledRule rule_;
