@@ -14,7 +14,7 @@ namespace px::columnar {
 
 namespace {
 
-constexpr int64_t kSampleRows = 16'384;     // after which a text dictionary must pay
+constexpr int64_t kSampleRows = 16'384;      // after which a text dictionary must pay
 constexpr int64_t kFirstSampleRows = 2'048;  // after which it must have found a repeat at least
 constexpr size_t kWordSample = 1'024;
 constexpr size_t kKeptCapacity = 8 * 1024 * 1024;
@@ -154,9 +154,8 @@ std::string_view TextDictionary::at(uint32_t index) const {
 
 bool TextDictionary::is_same(const Slot& slot, std::string_view value, const Key& key) const {
     if (slot.low != key.low || slot.high != key.high || slot.size != value.size()) return false;
-    return value.size() <= 16 ||
-           std::memcmp(bytes_.data() + starts_[slot.index_plus_1 - 1] + 4, value.data(),
-                       value.size()) == 0;
+    return value.size() <= 16 || std::memcmp(bytes_.data() + starts_[slot.index_plus_1 - 1] + 4,
+                                             value.data(), value.size()) == 0;
 }
 
 void TextDictionary::grow() {

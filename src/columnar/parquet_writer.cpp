@@ -105,8 +105,8 @@ void write_schema_field(ThriftWriter& out, const Field& field) {
     out.end_struct();
 }
 
-void write_chunk(ThriftWriter& out, const Field& field, int64_t group_offset, const ChunkInfo& chunk,
-                 bool snappy) {
+void write_chunk(ThriftWriter& out, const Field& field, int64_t group_offset,
+                 const ChunkInfo& chunk, bool snappy) {
     const bool list = field.type.id == TypeId::FloatList;
     out.begin_element();
     out.field_i64(2, 0);

@@ -285,8 +285,7 @@ inline bool parse_decimal(std::string_view text, int precision, int scale, int64
         digits[digits.size() - places - 1] == '.') {
         const size_t integer_size = digits.size() - places - 1;
         const uint64_t integer = load_digits<kReadable>(digits.data(), integer_size);
-        const uint64_t fraction =
-            load_digits<kReadable>(digits.data() + integer_size + 1, places);
+        const uint64_t fraction = load_digits<kReadable>(digits.data() + integer_size + 1, places);
         if (static_cast<int>(integer_size) <= precision - scale && eight_digits(integer) &&
             eight_digits(fraction)) {
             const auto number = static_cast<int64_t>(

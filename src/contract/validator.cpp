@@ -141,18 +141,17 @@ class ColumnJudge {
                 judge_texts<kReadable>(column, count, out, failures, text_at);
                 break;
             case TypeId::Int64:
-                values(int64_t{}, [](Text text, int64_t& value) __attribute__((always_inline)) {
-                    return parse_integer<kReadable>(text, value);
-                });
+                values(
+                    int64_t{}, [](Text text, int64_t & value) __attribute__((always_inline)) {
+                        return parse_integer<kReadable>(text, value);
+                    });
                 break;
             case TypeId::Timestamp:
-                values(int64_t{}, [](Text text, int64_t& value) {
-                    return parse_timestamp(text, value);
-                });
+                values(int64_t{},
+                       [](Text text, int64_t& value) { return parse_timestamp(text, value); });
                 break;
             case TypeId::Date:
-                values(int32_t{},
-                       [](Text text, int32_t& value) { return parse_day(text, value); });
+                values(int32_t{}, [](Text text, int32_t& value) { return parse_day(text, value); });
                 break;
             case TypeId::Float64:
                 values(double{}, parse_double);
@@ -169,10 +168,10 @@ class ColumnJudge {
                 const int precision = rule().type.precision;
                 const int scale = rule().type.scale;
                 if (precision <= 18) {
-                    values(int64_t{}, [=](Text text, int64_t& value) __attribute__((
-                                          always_inline)) {
-                        return parse_decimal<kReadable>(text, precision, scale, value);
-                    });
+                    values(
+                        int64_t{}, [=](Text text, int64_t & value) __attribute__((always_inline)) {
+                            return parse_decimal<kReadable>(text, precision, scale, value);
+                        });
                 } else {
                     values(Int128{}, [=](Text text, Int128& value) {
                         return parse_decimal(text, precision, scale, value);
@@ -305,8 +304,7 @@ class ColumnJudge {
                 } else {
                     std::memcpy(to, text.data(), text.size());
                 }
-                starts_well =
-                    starts_well && (static_cast<unsigned char>(text[0]) & 0xC0) != 0x80;
+                starts_well = starts_well && (static_cast<unsigned char>(text[0]) & 0xC0) != 0x80;
             }
             to += text.size();
             stretch.ends[r] = stretch.base + (to - stretch.bytes);

@@ -22,8 +22,8 @@ struct Bound {
 /// Records of one file within a unit.
 struct Piece {
     size_t file = 0;
-    std::shared_ptr<source::CsvReader> csv;   ///< of slab
-    source::CsvSlab slab;                     ///< of CSV
+    std::shared_ptr<source::CsvReader> csv;    ///< of slab
+    source::CsvSlab slab;                      ///< of CSV
     std::optional<source::RecordBlock> block;  ///< of other formats, or one record too long
 };
 
@@ -154,8 +154,8 @@ class UnitWorker {
         done.schema = unit.bound->schema;
         validator_->judge_unique(apart);
         for (const Piece& piece : unit.pieces) {
-            Result<void> judged = piece.block ? judge(*piece.block, piece.file, done)
-                                              : judge_slab(piece, done);
+            Result<void> judged =
+                piece.block ? judge(*piece.block, piece.file, done) : judge_slab(piece, done);
             PX_TRY(std::move(judged).context("file " + files_[piece.file].path));
         }
         done.group = encoder_->finish();
@@ -296,15 +296,15 @@ class Ingest {
         const size_t number = unit.number;
         const bool alone = options_.thread_count <= 1;
         contract::PendingKeys keys;
-        IngestedUnit done =
-            PX_TRY(worker.work(unit, alone ? contract::UniqueApart{} : contract::UniqueApart{&keys}));
+        IngestedUnit done = PX_TRY(
+            worker.work(unit, alone ? contract::UniqueApart{} : contract::UniqueApart{&keys}));
         if (!alone && has_unique()) {
             if (!unique_turn_.wait(number)) return {};
-            Result<std::vector<contract::Duplicate>> duplicates = find_duplicates(unit, keys);
+            const auto found = find_duplicates(unit, keys);
+            if (!found) return found.error();
             unique_turn_.pass();
-            PX_TRY(std::move(duplicates).context("contract"));
-            if (!duplicates->empty())
-                done = PX_TRY(worker.work(unit, contract::UniqueApart{nullptr, &*duplicates}));
+            if (!found->empty())
+                done = PX_TRY(worker.work(unit, contract::UniqueApart{nullptr, &*found}));
         }
         unit.pieces.clear();
         if (!take_turn_.wait(number)) return {};

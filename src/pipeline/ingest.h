@@ -39,11 +39,11 @@ struct IngestedUnit {
 
 struct IngestOptions {
     size_t thread_count = 1;
-    size_t raw_bytes_max = 1 << 20;        ///< of a rejected record
-    int64_t unit_bytes = 16LL << 20;       ///< text of a unit, about
-    int64_t unit_rows = 1 << 20;           ///< likewise
-    int64_t block_bytes = 48LL << 10;      ///< text parsed at once: fields stay in cache
-    int64_t block_rows = 512;              ///< likewise
+    size_t raw_bytes_max = 1 << 20;    ///< of a rejected record
+    int64_t unit_bytes = 16LL << 20;   ///< text of a unit, about
+    int64_t unit_rows = 1 << 20;       ///< likewise
+    int64_t block_bytes = 48LL << 10;  ///< text parsed at once: fields stay in cache
+    int64_t block_rows = 512;          ///< likewise
 };
 
 /// Reads the files, which are of one format, to their end. take gets the units one after another,

@@ -102,9 +102,10 @@ int main(int argc, char** argv) {
         paths += fmt::format("{}\"{}\"", paths.empty() ? "" : ",",
                              (folder / "lake" / "rows" / part.add.path).string());
     }
-    fmt::print("{{\"cpu_s\":{:.3f},\"wall_s\":{:.3f},\"csv_bytes\":{},\"parquet_bytes\":{},"
-               "\"accepted\":{},\"rejected\":{},\"peak_kib\":{},\"files\":[{}]}}\n",
-               cpu_used, wall_used.count(), file.size_bytes, bytes, staged->accepted,
-               staged->rejected, usage.ru_maxrss, paths);
+    fmt::print(
+        "{{\"cpu_s\":{:.3f},\"wall_s\":{:.3f},\"csv_bytes\":{},\"parquet_bytes\":{},"
+        "\"accepted\":{},\"rejected\":{},\"peak_kib\":{},\"files\":[{}]}}\n",
+        cpu_used, wall_used.count(), file.size_bytes, bytes, staged->accepted, staged->rejected,
+        usage.ru_maxrss, paths);
     return 0;
 }

@@ -123,8 +123,7 @@ class CsvFileReader final : public CsvReader {
           dialect_(whole.dialect_),
           kernel_(whole.kernel_),
           encoding_(whole.encoding_),
-          feed_(std::static_pointer_cast<TextStorage>(
-                    std::const_pointer_cast<void>(slab.storage)),
+          feed_(std::static_pointer_cast<TextStorage>(std::const_pointer_cast<void>(slab.storage)),
                 slab.begin, slab.size_bytes, slab.offset, whole.feed_.is_raw()),
           special_(kernel_, dialect_.scan_set()),
           ordinary_bytes_(whole.ordinary_bytes_),
@@ -757,7 +756,8 @@ bool CsvFileReader::cut_by_quotes(Cut& cut) {
     uint64_t special_before = 1;  // the byte before the chunk may have a quote behind it
     int64_t lines = 0;
     for (size_t base = position_; base < size;) {
-        const size_t count = std::min(kWindow, (size - base + csv::kChunkBytes - 1) / csv::kChunkBytes);
+        const size_t count =
+            std::min(kWindow, (size - base + csv::kChunkBytes - 1) / csv::kChunkBytes);
         kernel_.classify(data + base, count, set, masks, notes);
         for (size_t i = 0; i < count; ++i, base += csv::kChunkBytes) {
             csv::ChunkMask& mask = masks[i];
