@@ -14,10 +14,9 @@ namespace px::columnar {
 
 namespace {
 
-constexpr int64_t kSampleRows = 16'384;         // after which a text dictionary must pay
-constexpr int64_t kDoubtfulSampleRows = 2'048;  // the same when it did not in the chunk before
+constexpr int64_t kSampleRows = 16'384;      // after which a text dictionary must pay
+constexpr int64_t kFirstSampleRows = 2'048;  // after which it must have found a repeat at least
 constexpr size_t kWordSample = 1'024;
-constexpr size_t kSlack = 32;  // bytes behind page_ that short copies may touch
 constexpr size_t kKeptCapacity = 8 * 1024 * 1024;
 
 /// Two stretches of bytes as one input of Snappy.
@@ -95,32 +94,6 @@ size_t store_as_literals(std::string_view first, std::string_view second, char* 
     return static_cast<size_t>(to - out) + second.size();
 }
 
-/// Copies a value; the 16 bytes behind both ends are readable and writable when short_copies.
-inline void copy_value(char* to, const char* from, size_t size, bool short_copies) {
-    if (short_copies && size <= 16) {
-        std::memcpy(to, from, 16);
-    } else if (size != 0) {
-        std::memcpy(to, from, size);
-    }
-}
-
-/// Short texts are compared without a call.
-inline bool same_bytes(const char* a, const char* b, size_t size) {
-    const auto same = [&](size_t at, auto word) {
-        auto other = word;
-        std::memcpy(&word, a + at, sizeof word);
-        std::memcpy(&other, b + at, sizeof word);
-        return word == other;
-    };
-    if (size > 16) return std::memcmp(a, b, size) == 0;
-    if (size >= 8) return same(0, uint64_t{}) && same(size - 8, uint64_t{});
-    if (size >= 4) return same(0, uint32_t{}) && same(size - 4, uint32_t{});
-    for (size_t i = 0; i < size; ++i) {
-        if (a[i] != b[i]) return false;
-    }
-    return true;
-}
-
 void store_32(char* to, size_t value) {
     const auto word = static_cast<uint32_t>(value);
     std::memcpy(to, &word, 4);
@@ -163,7 +136,7 @@ PhysicalType physical_type(const DataType& type) {
 // ---- dictionaries ----
 
 void TextDictionary::clear() {
-    slots_.assign(4096, Slot{});
+    slots_.assign(1024, Slot{});
     starts_.clear();
     bytes_.clear();
 }
@@ -179,41 +152,42 @@ std::string_view TextDictionary::at(uint32_t index) const {
     return {entry + 4, load_32(entry)};
 }
 
+bool TextDictionary::is_same(const Slot& slot, std::string_view value, const Key& key) const {
+    if (slot.low != key.low || slot.high != key.high || slot.size != value.size()) return false;
+    return value.size() <= 16 || std::memcmp(bytes_.data() + starts_[slot.index_plus_1 - 1] + 4,
+                                             value.data(), value.size()) == 0;
+}
+
 void TextDictionary::grow() {
     std::vector<Slot> larger(slots_.size() * 2);
     const size_t mask = larger.size() - 1;
     for (const Slot& slot : slots_) {
         if (slot.index_plus_1 == 0) continue;
-        size_t place = hash_bytes(bytes_.data() + slot.offset, slot.size) & mask;
+        const std::string_view value = at(slot.index_plus_1 - 1);
+        size_t place = key_of(value.data(), value.size(), false).hash & mask;
         while (larger[place].index_plus_1 != 0) place = (place + 1) & mask;
         larger[place] = slot;
     }
     slots_ = std::move(larger);
 }
 
-uint32_t TextDictionary::find_or_add(std::string_view value, uint64_t hash, size_t limit) {
-    const auto tag = static_cast<uint32_t>(hash >> 32);
+uint32_t TextDictionary::find_or_add_slow(std::string_view value, const Key& key, size_t limit) {
     size_t mask = slots_.size() - 1;
-    size_t place = hash & mask;
+    size_t place = key.hash & mask;
     while (slots_[place].index_plus_1 != 0) {
-        const Slot& slot = slots_[place];
-        if (slot.tag == tag && slot.size == value.size() &&
-            same_bytes(bytes_.data() + slot.offset, value.data(), value.size())) {
-            return slot.index_plus_1 - 1;
-        }
+        if (is_same(slots_[place], value, key)) return slots_[place].index_plus_1 - 1;
         place = (place + 1) & mask;
     }
     if (bytes_.size() + 4 + value.size() > limit) return kFull;
     if (starts_.size() * 2 >= slots_.size()) {
         grow();
         mask = slots_.size() - 1;
-        place = hash & mask;
+        place = key.hash & mask;
         while (slots_[place].index_plus_1 != 0) place = (place + 1) & mask;
     }
     const auto index = static_cast<uint32_t>(starts_.size());
-    const auto start = static_cast<uint32_t>(bytes_.size());
-    slots_[place] = {tag, index + 1, start + 4, static_cast<uint32_t>(value.size())};
-    starts_.push_back(start);
+    slots_[place] = {key.low, key.high, index + 1, static_cast<uint32_t>(value.size())};
+    starts_.push_back(static_cast<uint32_t>(bytes_.size()));
     bytes_.append_value(static_cast<uint32_t>(value.size()));
     bytes_.append(value);
     return index;
@@ -433,24 +407,20 @@ void ColumnChunkWriter::append_decimal128(const Column& column, int64_t begin, i
     page_values_ += taken;
 }
 
-int64_t ColumnChunkWriter::text_sample_rows() const {
-    return doubtful_ ? kDoubtfulSampleRows : kSampleRows;
-}
-
 void ColumnChunkWriter::append_text(const Column& column, int64_t begin, int64_t end) {
     while (begin < end && dictionary_state_ != DictionaryState::Off) {
-        int64_t stop = end;
-        if (dictionary_state_ == DictionaryState::Undecided) {
-            stop = std::min(end, begin + text_sample_rows() - text_rows_);
-        }
+        const bool undecided = dictionary_state_ == DictionaryState::Undecided;
+        const int64_t sample = text_rows_ < kFirstSampleRows ? kFirstSampleRows : kSampleRows;
+        const int64_t stop = undecided ? std::min(end, begin + sample - text_rows_) : end;
         const int64_t reached = append_text_indices(column, begin, stop);
         text_rows_ += reached - begin;
         begin = reached;
         if (reached < stop) {
             give_up_text_dictionary();
-        } else if (dictionary_state_ == DictionaryState::Undecided &&
-                   text_rows_ >= text_sample_rows()) {
-            if (doubtful_ ? text_dictionary_pays(1, 2) : text_dictionary_pays(4, 5)) {
+        } else if (undecided && text_rows_ == kFirstSampleRows) {
+            if (texts_.size() * uint64_t{100} > text_values_ * 95) give_up_text_dictionary();
+        } else if (undecided && text_rows_ >= kSampleRows) {
+            if (text_dictionary_pays(4, 5)) {
                 dictionary_state_ = DictionaryState::On;
             } else {
                 give_up_text_dictionary();
@@ -463,6 +433,7 @@ void ColumnChunkWriter::append_text(const Column& column, int64_t begin, int64_t
 int64_t ColumnChunkWriter::append_text_indices(const Column& column, int64_t begin, int64_t end) {
     const int64_t* offsets = column.offsets().data();
     const char* data = column.data().data();
+    const size_t data_size = column.data().size();
     const size_t before = page_indices_.size();
     page_indices_.resize(before + static_cast<size_t>(end - begin));
     uint32_t* to = page_indices_.data() + before;
@@ -471,43 +442,36 @@ int64_t ColumnChunkWriter::append_text_indices(const Column& column, int64_t beg
     constexpr size_t kGroup = 32;
     struct Pending {
         int64_t row;
-        const char* bytes;
-        size_t size;
-        uint64_t hash;
+        std::string_view text;
+        TextDictionary::Key key;
     };
     Pending group[kGroup];
     const bool have_nulls = column.null_count() != 0;
-    const char* last = nullptr;
-    size_t last_size = 0;
-    uint64_t last_hash = 0;
-    int64_t row = begin;
+    const bool is_small = texts_.size_bytes() < 16 * 1024;
     size_t plain_bytes = 0;
     bool full = false;
+    int64_t row = begin;
     while (row < end && !full) {
         size_t count = 0;
         for (; row < end && count < kGroup; ++row) {
             if (have_nulls && column.is_null(row)) continue;
-            const char* bytes = data + offsets[row];
-            const auto size = static_cast<size_t>(offsets[row + 1] - offsets[row]);
-            if (last == nullptr || size != last_size || !same_bytes(bytes, last, size)) {
-                last = bytes;
-                last_size = size;
-                last_hash = hash_bytes(bytes, size);
-                texts_.prefetch_slot(last_hash);
-            }
-            group[count++] = {row, bytes, size, last_hash};
+            const auto at = static_cast<size_t>(offsets[row]);
+            const auto size = static_cast<size_t>(offsets[row + 1]) - at;
+            group[count].row = row;
+            group[count].text = {data + at, size};
+            group[count].key = TextDictionary::key_of(data + at, size, at + 16 <= data_size);
+            if (!is_small) texts_.prefetch(group[count].key);
+            ++count;
         }
-        for (size_t i = 0; i < count; ++i) texts_.prefetch_text(group[i].hash);
         for (size_t i = 0; i < count; ++i) {
-            const uint32_t index =
-                texts_.find_or_add({group[i].bytes, group[i].size}, group[i].hash, limit);
+            const uint32_t index = texts_.find_or_add(group[i].text, group[i].key, limit);
             if (index == TextDictionary::kFull) {
                 row = group[i].row;
                 full = true;
                 break;
             }
             *to++ = index;
-            plain_bytes += 4 + group[i].size;
+            plain_bytes += 4 + group[i].text.size();
         }
     }
     const auto taken = static_cast<size_t>(to - page_indices_.data()) - before;
@@ -522,24 +486,21 @@ void ColumnChunkWriter::append_text_plain(const Column& column, int64_t begin, i
     if (begin >= end) return;
     const int64_t* offsets = column.offsets().data();
     const char* data = column.data().data();
-    const size_t data_size = column.data().size();
-    const auto bytes = static_cast<size_t>(offsets[end] - offsets[begin]);
-    char* const start = page_.prepare(bytes + 4 * static_cast<size_t>(end - begin) + kSlack);
-    char* to = start;
-    const bool have_nulls = column.null_count() != 0;
+    const bool have_nulls = column.null_count() != 0;  // of no bytes
+    page_.append(data + offsets[begin], static_cast<size_t>(offsets[end] - offsets[begin]));
+    const size_t before = page_lengths_.size();
+    page_lengths_.resize(before + static_cast<size_t>(end - begin));
+    int32_t* to = page_lengths_.data() + before;
     Extremes& extremes = info_.extremes;
-    size_t taken = 0;
     for (int64_t row = begin; row < end; ++row) {
         if (have_nulls && column.is_null(row)) continue;
         const auto at = static_cast<size_t>(offsets[row]);
         const auto size = static_cast<size_t>(offsets[row + 1]) - at;
-        store_32(to, size);
-        copy_value(to + 4, data + at, size, at + 16 <= data_size);
         extremes.add_text({data + at, size});
-        to += 4 + size;
-        ++taken;
+        *to++ = static_cast<int32_t>(size);
     }
-    page_.commit(static_cast<size_t>(to - start));
+    const auto taken = static_cast<size_t>(to - page_lengths_.data()) - before;
+    page_lengths_.resize(before + taken);
     page_values_ += taken;
 }
 
@@ -554,7 +515,7 @@ void ColumnChunkWriter::give_up_text_dictionary() {
     page_.clear();
     for (const uint32_t index : page_indices_) {
         const std::string_view value = texts_.at(index);
-        page_.append_value(static_cast<uint32_t>(value.size()));
+        page_lengths_.push_back(static_cast<int32_t>(value.size()));
         page_.append(value);
     }
     page_indices_.clear();
@@ -571,7 +532,7 @@ void ColumnChunkWriter::append_lists(const Column& column, int64_t begin, int64_
         repetitions_.add(0, 1);
         if (column.is_null(row)) {
             definitions_.add(0, 1);
-            ++file_nulls_;
+            ++info_.null_rows;
             ++page_levels_;
         } else if (count == 0) {
             definitions_.add(present, 1);
@@ -687,6 +648,8 @@ void ColumnChunkWriter::flush_page() {
     page_.shrink_above(kKeptCapacity);
     scratch_.shrink_above(kKeptCapacity);
     page_indices_.clear();
+    page_lengths_.clear();
+    body_.shrink_above(kKeptCapacity);
     definitions_.clear();
     repetitions_.clear();
 }
@@ -700,7 +663,7 @@ void ColumnChunkWriter::flush_text_page() {
         }
     }
     if (dictionary_state_ == DictionaryState::Off) {
-        emit_page(page_.view(), Encoding::Plain);
+        flush_plain_texts();
         return;
     }
     const unsigned width = std::max(1U, bits_for(texts_.size() - 1));
@@ -709,6 +672,32 @@ void ColumnChunkWriter::flush_text_page() {
     append_hybrid(body_, page_indices_.data(), page_indices_.size(), width);
     emit_page(body_.view(), Encoding::RleDictionary);
     dictionary_flushed_ = texts_.size();
+}
+
+/// Lengths apart from the bytes, unless they stand better beside them.
+void ColumnChunkWriter::flush_plain_texts() {
+    body_.clear();
+    if (!options_.compatible) {
+        append_delta(body_, page_lengths_.data(), page_lengths_.size());
+        if (body_.size() < 4 * page_lengths_.size()) {
+            body_.append(page_.view());
+            emit_page(body_.view(), Encoding::DeltaLengthByteArray);
+            return;
+        }
+        body_.clear();
+    }
+    const char* from = page_.data();
+    char* const start = body_.prepare(page_.size() + 4 * page_lengths_.size());
+    char* to = start;
+    for (const int32_t length : page_lengths_) {
+        const auto size = static_cast<size_t>(length);
+        store_32(to, size);
+        if (size != 0) std::memcpy(to + 4, from, size);
+        to += 4 + size;
+        from += size;
+    }
+    body_.commit(static_cast<size_t>(to - start));
+    emit_page(body_.view(), Encoding::Plain);
 }
 
 void ColumnChunkWriter::flush_fixed_page() {
@@ -784,8 +773,10 @@ void ColumnChunkWriter::flush_words_page() {
     size_t rival_bytes = plain_bytes;
     body_.clear();
     if constexpr (!std::is_floating_point_v<T>) {
-        append_delta(body_, values, count);
-        rival_bytes = std::min(rival_bytes, body_.size());
+        if (!options_.compatible) {
+            append_delta(body_, values, count);
+            rival_bytes = std::min(rival_bytes, body_.size());
+        }
     }
     if (dictionary_state_ != DictionaryState::Off) {
         if (encode_words_as_dictionary(values, count, rival_bytes)) {
@@ -844,11 +835,16 @@ bool ColumnChunkWriter::encode_words_as_dictionary(const T* values, size_t count
     return cost * 5 < rival_bytes * 4;
 }
 
-Result<ChunkInfo> ColumnChunkWriter::finish(FileSink& sink) {
+void ColumnChunkWriter::finish(EncodedRowGroup& group) {
     flush_page();
-    ByteBuffer& dictionary_page = levels_;
-    dictionary_page.clear();
+    const auto add = [&](ByteBuffer& bytes) {
+        const int64_t offset = group.size_bytes;
+        group.size_bytes += static_cast<int64_t>(bytes.size());
+        group.parts.push_back(std::exchange(bytes, ByteBuffer()));
+        return offset;
+    };
     if (dictionary_flushed_ > 0) {
+        ByteBuffer dictionary_page;
         body_.clear();
         std::string_view bytes;
         if (physical_ == PhysicalType::ByteArray) {
@@ -866,17 +862,11 @@ Result<ChunkInfo> ColumnChunkWriter::finish(FileSink& sink) {
         }
         emit(dictionary_page, PageKind::Dictionary, {}, bytes, Encoding::Plain,
              dictionary_flushed_);
-        info_.dictionary_offset = sink.offset();
-        PX_TRY(sink.write(dictionary_page.view()));
+        info_.dictionary_offset = add(dictionary_page);
     }
     note(Encoding::Rle);  // of the levels
-    info_.data_offset = sink.offset();
-    PX_TRY(sink.write(pages_.view()));
-
-    file_extremes_.merge(info_.extremes);
-    if (type_.id != TypeId::FloatList) file_nulls_ += info_.null_count;
-    doubtful_ = dictionary_state_ == DictionaryState::Off && dictionary_flushed_ == 0;
-    pages_.clear();
+    info_.data_offset = add(pages_);
+    if (type_.id != TypeId::FloatList) info_.null_rows = info_.null_count;
     dictionary_state_ = DictionaryState::Undecided;
     texts_.clear();
     words_.clear();
@@ -884,14 +874,7 @@ Result<ChunkInfo> ColumnChunkWriter::finish(FileSink& sink) {
     text_rows_ = 0;
     text_plain_bytes_ = 0;
     text_values_ = 0;
-    return std::exchange(info_, ChunkInfo{});
-}
-
-ColumnStatistics ColumnChunkWriter::file_statistics() const {
-    ColumnStatistics statistics;
-    statistics.null_count = file_nulls_;
-    file_extremes_.to_json(type_, statistics);
-    return statistics;
+    group.chunks.push_back(std::exchange(info_, ChunkInfo{}));
 }
 
 }  // namespace px::columnar

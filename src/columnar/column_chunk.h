@@ -2,11 +2,13 @@
 // Not thread-safe. Output depends on the rows and the options alone, not on how they were batched.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "columnar/byte_buffer.h"
-#include "columnar/file_sink.h"
+#include "columnar/encoding.h"
 #include "columnar/parquet_writer.h"
 #include "columnar/record_batch.h"
 #include "columnar/statistics.h"
@@ -23,7 +25,13 @@ enum class PhysicalType : int32_t {
     ByteArray = 6,
     FixedLenByteArray = 7
 };
-enum class Encoding : int32_t { Plain = 0, Rle = 3, DeltaBinaryPacked = 5, RleDictionary = 8 };
+enum class Encoding : int32_t {
+    Plain = 0,
+    Rle = 3,
+    DeltaBinaryPacked = 5,
+    DeltaLengthByteArray = 6,
+    RleDictionary = 8
+};
 
 PhysicalType physical_type(const DataType& type);
 
@@ -36,28 +44,73 @@ struct ChunkInfo {
     int64_t value_count =
         0;  ///< levels: rows, or elements of lists (an absent or empty list counts one)
     int64_t null_count = 0;  ///< levels without a value
+    int64_t null_rows = 0;
     int64_t uncompressed_bytes = 0;
     int64_t compressed_bytes = 0;
-    int64_t dictionary_offset = -1;  ///< in the file; -1: none
-    int64_t data_offset = 0;
+    int64_t dictionary_offset = -1;  ///< from the start of the row group; -1: none
+    int64_t data_offset = 0;         ///< likewise
     Extremes extremes;
+};
+
+/// A row group ready for its file: the bytes of its chunks one after another, and what the footer
+/// says of them.
+struct EncodedRowGroup {
+    int64_t row_count = 0;
+    int64_t size_bytes = 0;
+    std::vector<ChunkInfo> chunks;
+    std::vector<ByteBuffer> parts;
 };
 
 /// Distinct byte strings in order of first appearance, PLAIN-encoded as they come.
 class TextDictionary {
   public:
     static constexpr uint32_t kFull = ~uint32_t{0};
+    /// What a value is looked up by. A text of up to 16 bytes is its own key.
+    struct Key {
+        uint64_t low = 0;   ///< bytes 0 to 7; of a longer text a hash
+        uint64_t high = 0;  ///< bytes 8 to 15; of a longer text another part of the hash
+        uint64_t hash = 0;
+    };
+    /// readable: 16 bytes from the text's first one can be read.
+    static Key key_of(const char* text, size_t size, bool readable) {
+        using namespace hash_detail;
+        constexpr uint64_t kA = 0xD6E8FEB86659FD93ULL;
+        constexpr uint64_t kB = 0xA0761D6478BD642FULL;
+        Key key;
+        if (size > 16) {
+            const uint64_t hash = hash_bytes(text, size);
+            return {hash, hash, hash};
+        }
+        if (readable) {
+            // Bytes behind the text are masked away: no branch on its size.
+            const uint64_t all = ~uint64_t{0};
+            const size_t low = std::min<size_t>(size, 8) * 8;
+            const size_t high = std::max<size_t>(size, 8) * 8 - 64;
+            key.low = load_64(text) & (low == 64 ? all : ~(all << (low & 63)));
+            key.high = load_64(text + 8) & (high == 64 ? all : ~(all << (high & 63)));
+        } else if (size > 0) {
+            char padded[16] = {};
+            std::memcpy(padded, text, size);
+            key.low = load_64(padded);
+            key.high = load_64(padded + 8);
+        }
+        key.hash = fold(key.low ^ kA, key.high ^ kB ^ size << 56);
+        return key;
+    }
+
     void clear();
     /// Index of the value, added if it is new; kFull if it would make the dictionary larger than
     /// limit bytes.
-    uint32_t find_or_add(std::string_view value, uint64_t hash, size_t limit);
-    /// Brings a slot near; then the text it stands for.
-    void prefetch_slot(uint64_t hash) const {
-        __builtin_prefetch(&slots_[hash & (slots_.size() - 1)]);
+    uint32_t find_or_add(std::string_view value, const Key& key, size_t limit) {
+        const Slot& slot = slots_[key.hash & (slots_.size() - 1)];
+        if (value.size() <= 16 && slot.low == key.low && slot.high == key.high &&
+            slot.size == value.size() && slot.index_plus_1 != 0) [[likely]]
+            return slot.index_plus_1 - 1;
+        return find_or_add_slow(value, key, limit);
     }
-    void prefetch_text(uint64_t hash) const {
-        const Slot& slot = slots_[hash & (slots_.size() - 1)];
-        if (slot.index_plus_1 != 0) __builtin_prefetch(bytes_.data() + slot.offset);
+    /// Brings a slot near.
+    void prefetch(const Key& key) const {
+        __builtin_prefetch(&slots_[key.hash & (slots_.size() - 1)]);
     }
     std::string_view at(uint32_t index) const;
     uint32_t size() const { return static_cast<uint32_t>(starts_.size()); }
@@ -68,12 +121,14 @@ class TextDictionary {
 
   private:
     struct Slot {
-        uint32_t tag = 0;
+        uint64_t low = 0;
+        uint64_t high = 0;
         uint32_t index_plus_1 = 0;
-        uint32_t offset = 0;  ///< of the text behind its length
         uint32_t size = 0;
     };
+    uint32_t find_or_add_slow(std::string_view value, const Key& key, size_t limit);
     void grow();
+    bool is_same(const Slot& slot, std::string_view value, const Key& key) const;
     std::vector<Slot> slots_;
     std::vector<uint32_t> starts_;
     ByteBuffer bytes_;
@@ -115,10 +170,8 @@ class ColumnChunkWriter {
 
     /// Takes rows [begin, end), whose values fit pages (kValueBytesMax).
     void append(const Column& column, int64_t begin, int64_t end);
-    /// Writes the chunk and starts the next. Errors: those of the sink.
-    Result<ChunkInfo> finish(FileSink& sink);
-    /// Over all chunks. null_count counts rows.
-    ColumnStatistics file_statistics() const;
+    /// Adds the chunk to the group and starts the next.
+    void finish(EncodedRowGroup& group);
 
   private:
     /// What became of the dictionary in this chunk.
@@ -139,9 +192,9 @@ class ColumnChunkWriter {
     bool text_dictionary_pays(size_t numerator, size_t denominator) const;
     void give_up_text_dictionary();
 
-    int64_t text_sample_rows() const;
     void flush_page();
     void flush_text_page();
+    void flush_plain_texts();
     void flush_fixed_page();
     void flush_bool_page();
     template <class T>
@@ -166,7 +219,8 @@ class ColumnChunkWriter {
     int64_t page_rows_ = 0;
     int64_t page_estimate_ = 0;           ///< as if plain
     std::vector<uint8_t> page_validity_;  ///< empty: no null so far
-    ByteBuffer page_;                     ///< plain values
+    ByteBuffer page_;                     ///< plain values; of texts the bytes alone
+    std::vector<int32_t> page_lengths_;   ///< of texts, once the dictionary is off
     size_t page_values_ = 0;
     std::vector<uint32_t> page_indices_;   ///< while the text dictionary is on
     LevelRuns definitions_, repetitions_;  ///< of lists
@@ -181,12 +235,7 @@ class ColumnChunkWriter {
     int64_t text_rows_ = 0;            ///< taken while the text dictionary was on
     size_t text_plain_bytes_ = 0;      ///< of their values
     size_t text_values_ = 0;
-    bool doubtful_ = false;  ///< the dictionary of the chunk before did not pay
     ChunkInfo info_;
-
-    // The file.
-    Extremes file_extremes_;
-    int64_t file_nulls_ = 0;
 
     ByteBuffer levels_, body_, indices_, scratch_, header_;
 };

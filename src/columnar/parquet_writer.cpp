@@ -16,8 +16,10 @@ namespace {
 constexpr std::string_view kMagic = "PAR1";
 constexpr std::string_view kCreatedBy = "pipeline-x";
 
-struct RowGroup {
+/// A row group as the footer knows it.
+struct GroupInfo {
     int64_t row_count = 0;
+    int64_t offset = 0;
     std::vector<ChunkInfo> chunks;
 };
 
@@ -103,7 +105,8 @@ void write_schema_field(ThriftWriter& out, const Field& field) {
     out.end_struct();
 }
 
-void write_chunk(ThriftWriter& out, const Field& field, const ChunkInfo& chunk, bool snappy) {
+void write_chunk(ThriftWriter& out, const Field& field, int64_t group_offset,
+                 const ChunkInfo& chunk, bool snappy) {
     const bool list = field.type.id == TypeId::FloatList;
     out.begin_element();
     out.field_i64(2, 0);
@@ -123,8 +126,8 @@ void write_chunk(ThriftWriter& out, const Field& field, const ChunkInfo& chunk, 
     out.field_i64(5, chunk.value_count);
     out.field_i64(6, chunk.uncompressed_bytes);
     out.field_i64(7, chunk.compressed_bytes);
-    out.field_i64(9, chunk.data_offset);
-    if (chunk.dictionary_offset >= 0) out.field_i64(11, chunk.dictionary_offset);
+    out.field_i64(9, group_offset + chunk.data_offset);
+    if (chunk.dictionary_offset >= 0) out.field_i64(11, group_offset + chunk.dictionary_offset);
     out.begin_struct(12);
     out.field_i64(3, chunk.null_count);
     const Extremes::Encoded extremes = chunk.extremes.encode(field.type);
@@ -137,7 +140,7 @@ void write_chunk(ThriftWriter& out, const Field& field, const ChunkInfo& chunk, 
     out.end_struct();
 }
 
-ByteBuffer footer(const Schema& schema, const std::vector<RowGroup>& groups, int64_t row_count,
+ByteBuffer footer(const Schema& schema, const std::vector<GroupInfo>& groups, int64_t row_count,
                   bool snappy) {
     ByteBuffer bytes;
     ThriftWriter out(bytes);
@@ -154,21 +157,19 @@ ByteBuffer footer(const Schema& schema, const std::vector<RowGroup>& groups, int
     out.field_i64(3, row_count);
     out.begin_list(4, ThriftWriter::Type::Struct, groups.size());
     for (size_t g = 0; g < groups.size(); ++g) {
-        const RowGroup& group = groups[g];
+        const GroupInfo& group = groups[g];
         int64_t plain = 0;
         int64_t stored = 0;
         out.begin_element();
         out.begin_list(1, ThriftWriter::Type::Struct, group.chunks.size());
         for (size_t c = 0; c < group.chunks.size(); ++c) {
-            write_chunk(out, schema.fields[c], group.chunks[c], snappy);
+            write_chunk(out, schema.fields[c], group.offset, group.chunks[c], snappy);
             plain += group.chunks[c].uncompressed_bytes;
             stored += group.chunks[c].compressed_bytes;
         }
-        const ChunkInfo& first = group.chunks.front();
         out.field_i64(2, plain);
         out.field_i64(3, group.row_count);
-        out.field_i64(5,
-                      first.dictionary_offset >= 0 ? first.dictionary_offset : first.data_offset);
+        out.field_i64(5, group.offset);
         out.field_i64(6, stored);
         if (g <= 32'767) out.field_i16(7, static_cast<int16_t>(g));  // an i16 in the format
         out.end_struct();
@@ -184,54 +185,36 @@ ByteBuffer footer(const Schema& schema, const std::vector<RowGroup>& groups, int
     return bytes;
 }
 
-class Writer final : public ParquetWriter {
+class GroupEncoder final : public RowGroupEncoder {
   public:
-    Writer(std::unique_ptr<FileSink> sink, Schema schema, ParquetWriterOptions options)
-        : sink_(std::move(sink)), schema_(std::move(schema)), options_(options) {
+    GroupEncoder(Schema schema, const ParquetWriterOptions& options) : schema_(std::move(schema)) {
         columns_.reserve(schema_.fields.size());
-        for (const Field& field : schema_.fields) {
-            columns_.emplace_back(field, options_);
-            const size_t width = fixed_width(field.type);
-            fixed_row_bytes_ += static_cast<int64_t>(width == 0 ? 4 : width);
-        }
+        for (const Field& field : schema_.fields) columns_.emplace_back(field, options);
     }
+    const Schema& schema() const { return schema_; }
+    int64_t row_count() const override { return row_count_; }
 
     Result<void> write(const RecordBatch& batch) override {
         PX_TRY(check(batch));
-        const int64_t end = batch.row_count();
-        for (int64_t row = 0; row < end;) {
-            const int64_t rows = rows_to_group_end(batch, row, end);
-            for (size_t c = 0; c < columns_.size(); ++c) {
-                columns_[c].append(batch.column(c), row, row + rows);
-            }
-            group_rows_ += rows;
-            group_bytes_ += bytes_between(batch, row, row + rows);
-            row += rows;
-            if (group_rows_ >= options_.row_group_rows ||
-                group_bytes_ >= options_.row_group_bytes) {
-                PX_TRY(end_row_group());
-            }
-        }
+        append(batch, 0, batch.row_count());
         return {};
     }
-
-    Result<ParquetFileInfo> close() override {
-        if (group_rows_ > 0) PX_TRY(end_row_group());
-        ByteBuffer bytes = footer(schema_, groups_, row_count_, options_.snappy);
-        bytes.append_value(static_cast<uint32_t>(bytes.size()));
-        bytes.append(kMagic);
-        PX_TRY(sink_->write(bytes.view()));
-        ParquetFileInfo info;
-        info.row_count = row_count_;
-        info.size_bytes = sink_->offset();
-        info.sha256 = PX_TRY(sink_->close());
-        for (const ColumnChunkWriter& column : columns_) {
-            info.columns.push_back(column.file_statistics());
-        }
-        return info;
+    /// Rows of a batch that was checked.
+    void append(const RecordBatch& batch, int64_t begin, int64_t end) {
+        for (size_t c = 0; c < columns_.size(); ++c)
+            columns_[c].append(batch.column(c), begin, end);
+        row_count_ += end - begin;
     }
 
-  private:
+    RowGroup finish() override {
+        if (row_count_ == 0) return nullptr;
+        RowGroup group(new EncodedRowGroup);
+        group->row_count = std::exchange(row_count_, 0);
+        group->chunks.reserve(columns_.size());
+        for (ColumnChunkWriter& column : columns_) column.finish(*group);
+        return group;
+    }
+
     Result<void> check(const RecordBatch& batch) const {
         if (!(batch.schema() == schema_)) {
             return fail(ErrorCode::InvalidArgument,
@@ -270,13 +253,77 @@ class Writer final : public ParquetWriter {
         return {};
     }
 
+  private:
+    Schema schema_;
+    std::vector<ColumnChunkWriter> columns_;
+    int64_t row_count_ = 0;
+};
+
+class Writer final : public ParquetWriter {
+  public:
+    Writer(std::unique_ptr<FileSink> sink, const Schema& schema,
+           const ParquetWriterOptions& options)
+        : sink_(std::move(sink)),
+          encoder_(schema, options),
+          options_(options),
+          extremes_(schema.fields.size()),
+          nulls_(schema.fields.size()) {
+        for (const Field& field : schema.fields) {
+            const size_t width = fixed_width(field.type);
+            fixed_row_bytes_ += static_cast<int64_t>(width == 0 ? 4 : width);
+        }
+    }
+
+    Result<void> write(const RecordBatch& batch) override {
+        PX_TRY(encoder_.check(batch));
+        const int64_t end = batch.row_count();
+        for (int64_t row = 0; row < end;) {
+            const int64_t rows = rows_to_group_end(batch, row, end);
+            encoder_.append(batch, row, row + rows);
+            group_bytes_ += bytes_between(batch, row, row + rows);
+            row += rows;
+            if (encoder_.row_count() >= options_.row_group_rows ||
+                group_bytes_ >= options_.row_group_bytes) {
+                PX_TRY(end_row_group());
+            }
+        }
+        return {};
+    }
+
+    Result<void> append(RowGroup group) override {
+        PX_TRY(end_row_group());
+        return put(std::move(group));
+    }
+
+    int64_t size_bytes() const override { return sink_->offset(); }
+
+    Result<ParquetFileInfo> close() override {
+        PX_TRY(end_row_group());
+        const Schema& schema = encoder_.schema();
+        ByteBuffer bytes = footer(schema, groups_, row_count_, options_.snappy);
+        bytes.append_value(static_cast<uint32_t>(bytes.size()));
+        bytes.append(kMagic);
+        PX_TRY(sink_->write(bytes.view()));
+        ParquetFileInfo info;
+        info.row_count = row_count_;
+        info.size_bytes = sink_->offset();
+        info.sha256 = PX_TRY(sink_->close());
+        for (size_t c = 0; c < extremes_.size(); ++c) {
+            ColumnStatistics& column = info.columns.emplace_back();
+            column.null_count = nulls_[c];
+            extremes_[c].to_json(schema.fields[c].type, column);
+        }
+        return info;
+    }
+
+  private:
     /// Uncompressed bytes of rows [begin, end), lengths counted for nulls too.
     int64_t bytes_between(const RecordBatch& batch, int64_t begin, int64_t end) const {
         int64_t total = fixed_row_bytes_ * (end - begin);
-        for (size_t c = 0; c < columns_.size(); ++c) {
+        for (size_t c = 0; c < batch.column_count(); ++c) {
             const auto& offsets = batch.column(c).offsets();
             if (offsets.empty()) continue;
-            const int64_t unit = schema_.fields[c].type.id == TypeId::FloatList ? 4 : 1;
+            const int64_t unit = batch.column(c).type().id == TypeId::FloatList ? 4 : 1;
             total +=
                 unit * (offsets[static_cast<size_t>(end)] - offsets[static_cast<size_t>(begin)]);
         }
@@ -285,7 +332,7 @@ class Writer final : public ParquetWriter {
 
     /// Rows up to and with the one that fills the row group, or all.
     int64_t rows_to_group_end(const RecordBatch& batch, int64_t begin, int64_t end) const {
-        end = std::min(end, begin + options_.row_group_rows - group_rows_);
+        end = std::min(end, begin + options_.row_group_rows - encoder_.row_count());
         const int64_t room = options_.row_group_bytes - group_bytes_;
         int64_t low = begin + 1;
         int64_t high = end;
@@ -302,39 +349,40 @@ class Writer final : public ParquetWriter {
     }
 
     Result<void> end_row_group() {
-        RowGroup group;
-        group.row_count = group_rows_;
-        group.chunks.reserve(columns_.size());
-        for (ColumnChunkWriter& column : columns_) {
-            group.chunks.push_back(PX_TRY(column.finish(*sink_)));
-        }
-        groups_.push_back(std::move(group));
-        row_count_ += group_rows_;
-        group_rows_ = 0;
         group_bytes_ = 0;
+        return put(encoder_.finish());
+    }
+
+    Result<void> put(RowGroup group) {
+        if (group == nullptr) return {};
+        GroupInfo info{group->row_count, sink_->offset(), std::move(group->chunks)};
+        for (ByteBuffer& part : group->parts) {
+            PX_TRY(sink_->write(part.view()));
+            part = ByteBuffer();
+        }
+        for (size_t c = 0; c < info.chunks.size(); ++c) {
+            extremes_[c].merge(info.chunks[c].extremes);
+            nulls_[c] += info.chunks[c].null_rows;
+        }
+        row_count_ += info.row_count;
+        groups_.push_back(std::move(info));
         return {};
     }
 
     std::unique_ptr<FileSink> sink_;
-    Schema schema_;
+    GroupEncoder encoder_;
     ParquetWriterOptions options_;
-    std::vector<ColumnChunkWriter> columns_;
-    std::vector<RowGroup> groups_;
+    std::vector<GroupInfo> groups_;
+    std::vector<Extremes> extremes_;  ///< over all groups, one a column
+    std::vector<int64_t> nulls_;
     int64_t fixed_row_bytes_ = 0;
     int64_t row_count_ = 0;
-    int64_t group_rows_ = 0;
     int64_t group_bytes_ = 0;
 };
 
-}  // namespace
-
-Result<std::unique_ptr<ParquetWriter>> ParquetWriter::create(const std::filesystem::path& path,
-                                                             Schema schema,
-                                                             ParquetWriterOptions options) {
-    if (schema.fields.empty()) {
-        return fail(ErrorCode::InvalidArgument,
-                    fmt::format("{}: a Parquet file needs at least one column", path.string()));
-    }
+Result<void> check_schema(const Schema& schema) {
+    if (schema.fields.empty())
+        return fail(ErrorCode::InvalidArgument, "a Parquet file needs at least one column");
     for (const Field& field : schema.fields) {
         const DataType& type = field.type;
         if (type.id == TypeId::Decimal && (type.precision < 1 || type.precision > 38 ||
@@ -344,16 +392,40 @@ Result<std::unique_ptr<ParquetWriter>> ParquetWriter::create(const std::filesyst
                                     field.name, type.precision, type.scale));
         }
     }
-    if (options.row_group_rows < 1 || options.row_group_bytes < 1 || options.page_bytes < 1 ||
-        options.page_bytes > kValueBytesMax || options.dictionary_bytes < 0 ||
-        options.dictionary_bytes > kValueBytesMax || options.row_group_rows > kValueBytesMax) {
+    return {};
+}
+
+}  // namespace
+
+void EncodedRowGroupDeleter::operator()(EncodedRowGroup* group) const { delete group; }
+
+Result<void> ParquetWriterOptions::validate() const {
+    if (row_group_rows < 1 || row_group_bytes < 1 || page_bytes < 1 ||
+        page_bytes > kValueBytesMax || dictionary_bytes < 0 || dictionary_bytes > kValueBytesMax ||
+        row_group_rows > kValueBytesMax) {
         return fail(ErrorCode::InvalidArgument, "a limit of the Parquet writer is out of range",
                     "Row groups and pages must be positive, pages and dictionaries at most 1 GiB");
     }
+    return {};
+}
+
+Result<std::unique_ptr<RowGroupEncoder>> RowGroupEncoder::create(Schema schema,
+                                                                 ParquetWriterOptions options) {
+    PX_TRY(check_schema(schema));
+    PX_TRY(options.validate());
+    return std::unique_ptr<RowGroupEncoder>(
+        std::make_unique<GroupEncoder>(std::move(schema), options));
+}
+
+Result<std::unique_ptr<ParquetWriter>> ParquetWriter::create(const std::filesystem::path& path,
+                                                             Schema schema,
+                                                             ParquetWriterOptions options) {
+    PX_TRY(check_schema(schema).context(path.string()));
+    PX_TRY(options.validate());
     std::unique_ptr<FileSink> sink = PX_TRY(FileSink::create(path));
     PX_TRY(sink->write(kMagic));
     return std::unique_ptr<ParquetWriter>(
-        std::make_unique<Writer>(std::move(sink), std::move(schema), options));
+        std::make_unique<Writer>(std::move(sink), schema, options));
 }
 
 }  // namespace px::columnar

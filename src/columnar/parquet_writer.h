@@ -23,6 +23,11 @@ struct ParquetWriterOptions {
     bool snappy = true;
     int64_t dictionary_bytes =
         1024 * 1024;  ///< a column whose dictionary grows larger is written plain
+    /// For readers that know no more than PLAIN and dictionary pages: no DELTA encodings.
+    bool compatible = false;
+
+    /// InvalidArgument for a limit out of range.
+    Result<void> validate() const;
 };
 
 /// What the log of the lake wants to know about a finished file. min/max as the JSON literals Delta
@@ -41,6 +46,30 @@ struct ParquetFileInfo {
     std::vector<ColumnStatistics> columns;  ///< in schema order
 };
 
+struct EncodedRowGroup;  // column_chunk.h
+struct EncodedRowGroupDeleter {
+    void operator()(EncodedRowGroup* group) const;
+};
+using RowGroup = std::unique_ptr<EncodedRowGroup, EncodedRowGroupDeleter>;
+
+/// Encodes one row group after another in memory, apart from any file: several threads, each with
+/// an encoder of its own, can make the groups of one file. Not thread-safe. Bounds of rows and
+/// bytes are the caller's.
+class RowGroupEncoder {
+  public:
+    /// Errors: InvalidArgument for a schema without columns, a type that cannot be, options out of
+    /// range.
+    static Result<std::unique_ptr<RowGroupEncoder>> create(Schema schema,
+                                                           ParquetWriterOptions options);
+    virtual ~RowGroupEncoder() = default;
+    /// Appends rows to the group; the batch may be reused afterwards. Errors: InvalidArgument for
+    /// another schema; ResourceExhausted for a value that fits no page.
+    virtual Result<void> write(const RecordBatch& batch) = 0;
+    virtual int64_t row_count() const = 0;
+    /// The group, and a new one begins. null: it has no row.
+    virtual RowGroup finish() = 0;
+};
+
 /// One file being written. Not thread-safe. A writer destroyed before close() removes its file.
 class ParquetWriter {
   public:
@@ -52,6 +81,11 @@ class ParquetWriter {
     virtual ~ParquetWriter() = default;
     /// Appends rows; the batch may be reused afterwards. Errors: ResourceExhausted (disk full).
     virtual Result<void> write(const RecordBatch& batch) = 0;
+    /// Ends the row group at hand and writes one made by a RowGroupEncoder of the same schema and
+    /// options. Errors: those of write.
+    virtual Result<void> append(RowGroup group) = 0;
+    /// Bytes of the file so far.
+    virtual int64_t size_bytes() const = 0;
     /// Writes the footer and fsyncs. The writer can't be used after.
     virtual Result<ParquetFileInfo> close() = 0;
 };

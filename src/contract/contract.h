@@ -99,12 +99,36 @@ struct RejectedRow {
     Verdict verdict;
 };
 
+/// What a stretch of records holds in unique columns, and which of them fail otherwise: for judging
+/// uniqueness apart, in the order of the records, when they are judged on several threads.
+/// Malformed records are not among them.
+struct PendingKeys {
+    std::vector<uint32_t> failed_columns;  ///< one a record; above all columns: none failed
+    std::vector<std::pair<uint64_t, uint64_t>> keys;  ///< one a record and unique column
+    void clear() {
+        failed_columns.clear();
+        keys.clear();
+    }
+};
+
+/// A record that breaks the rule unique.
+struct Duplicate {
+    size_t record = 0;  ///< its place among those of a PendingKeys
+    uint32_t column = 0;
+};
+
 /// One value in its column, parsed. Used by Validator; public for tests and for other engines'
 /// cases. Errors: InvalidArgument with the reason.
 Result<void> parse_into(columnar::Column& column, std::string_view text);
 
 /// Applies a transform; result replaces value.
 void apply_transform(Transform transform, std::string& value);
+
+/// How a Validator judges uniqueness; see Validator::judge_unique.
+struct UniqueApart {
+    PendingKeys* pending = nullptr;  ///< gets the keys; nothing is found to be a duplicate
+    const std::vector<Duplicate>* duplicates = nullptr;  ///< of the records from here on, rising
+};
 
 /// Turns records into typed rows. Holds the keys of unique columns: 16 bytes a distinct value, up
 /// to 30 with the free slots. Of a record that breaks several rules the first column in the
@@ -130,6 +154,13 @@ class Validator {
     virtual void validate_block(const source::RecordBlock& block, columnar::RecordBatch& out,
                                 std::vector<uint32_t>& accepted,
                                 std::vector<RejectedRow>& rejected) = 0;
+    virtual bool has_unique() const = 0;
+    /// From now on duplicates are not looked for: their keys are noted, or they are known. Neither:
+    /// as usual.
+    virtual void judge_unique(const UniqueApart& apart) = 0;
+    /// The duplicates among the records, which follow all those judged or asked for before; takes
+    /// the keys of the others. rising.
+    virtual std::vector<Duplicate> find_duplicates(const PendingKeys& pending) = 0;
 };
 
 /// Appends the provenance columns, the last of out, for the accepted rows of a block.

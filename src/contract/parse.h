@@ -44,6 +44,18 @@ inline uint64_t load_padded(const char* from, size_t size) {
     return word << (8 - size) * 8 | 0x3030303030303030ULL >> size * 8;
 }
 
+/// As load_padded, without a branch on the size; the 8 bytes before the end must be readable.
+inline uint64_t load_before(const char* end, size_t size) {
+    const uint64_t text = ~uint64_t{0} << (8 - size) * 8;
+    return (load_64(end - 8) & text) | (0x3030303030303030ULL & ~text);
+}
+
+template <bool kReadable>
+inline uint64_t load_digits(const char* from, size_t size) {
+    if constexpr (kReadable) return load_before(from + size, size);
+    return load_padded(from, size);
+}
+
 /// True if the eight characters of a little-endian word are digits.
 inline bool eight_digits(uint64_t word) {
     return ((word & 0xF0F0F0F0F0F0F0F0ULL) |
@@ -98,16 +110,26 @@ inline constexpr uint64_t kPowersOfTen[19] = {1,
                                               1'000'000'000'000'000'000};
 
 /// YYYY-MM-DD at ten characters.
-inline bool parse_ten(const char* text, int32_t& days) {
-    const int century = two_digits(text);
-    const int rest = two_digits(text + 2);
-    const int month = two_digits(text + 5);
-    const int day = two_digits(text + 8);
-    if ((century | rest | month | day) < 0 || text[4] != '-' || text[7] != '-') return false;
+[[gnu::always_inline]] inline bool parse_ten(const char* text, int32_t& days) {
+    const uint64_t front = load_64(text);
+    uint16_t back;
+    std::memcpy(&back, text + 8, 2);
+    uint64_t digits =
+        (front & 0xFFFFFFFFULL) | (front >> 40 & 0xFFFFULL) << 32 | uint64_t{back} << 48;
+    if (!eight_digits(digits) || (front & 0xFF0000FF00000000ULL) != 0x2D00002D00000000ULL)
+        return false;
+    digits -= 0x3030303030303030ULL;
+    digits = digits * 10 + (digits >> 8);  // pairs in every other byte
+    const auto century = static_cast<int>(digits & 0xFF);
+    const auto rest = static_cast<int>(digits >> 16 & 0xFF);
+    const auto month = static_cast<int>(digits >> 32 & 0xFF);
+    const auto day = static_cast<int>(digits >> 48 & 0xFF);
     const int year = century * 100 + rest;
-    if (year < 1 || month < 1 || month > 12 || day < 1) return false;
     const bool leap = rest % 4 == 0 && (rest != 0 || century % 4 == 0);
-    if (day > kMonthDays[month] + (leap && month == 2 ? 1 : 0)) return false;
+    if (year < 1 || month < 1 || month > 12 || day < 1 ||
+        day > kMonthDays[month] + (leap && month == 2 ? 1 : 0)) {
+        return false;
+    }
     const int before = year - 1;
     const int centuries = before / 100;
     constexpr int kDaysTo1970 = 719'162;  // from 0001-01-01
@@ -152,17 +174,21 @@ bool parse_decimal_as(std::string_view text, int precision, int scale, Signed& v
 
 }  // namespace parse_detail
 
-inline bool parse_integer(std::string_view text, int64_t& value) {
+// kReadable: the 8 bytes before the text and those behind it belong to the same memory, so that no
+// branch depends on its size.
+
+template <bool kReadable = false>
+[[gnu::always_inline]] inline bool parse_integer(std::string_view text, int64_t& value) {
     using namespace parse_detail;
     const bool negative = take_sign(text);
     if (text.empty()) return false;
     uint64_t number = 0;
     if (text.size() <= 8) {
-        const uint64_t word = load_padded(text.data(), text.size());
+        const uint64_t word = load_digits<kReadable>(text.data(), text.size());
         if (!eight_digits(word)) return false;
         number = eight_digits_value(word);
     } else if (text.size() <= 16) {
-        const uint64_t high = load_padded(text.data(), text.size() - 8);
+        const uint64_t high = load_digits<kReadable>(text.data(), text.size() - 8);
         const uint64_t low = load_64(text.data() + text.size() - 8);
         if (!eight_digits(high) || !eight_digits(low)) return false;
         number = eight_digits_value(high) * 100'000'000 + eight_digits_value(low);
@@ -247,6 +273,7 @@ inline bool parse_timestamp(std::string_view text, int64_t& value) {
 }
 
 /// Unscaled. precision <= 18.
+template <bool kReadable = false>
 inline bool parse_decimal(std::string_view text, int precision, int scale, int64_t& value) {
     using namespace parse_detail;
     // Nearly every decimal has no fraction, or one of the full scale: both parts are read eight
@@ -257,8 +284,8 @@ inline bool parse_decimal(std::string_view text, int precision, int scale, int64
     if (scale >= 1 && scale <= 8 && digits.size() > places + 1 && digits.size() <= places + 9 &&
         digits[digits.size() - places - 1] == '.') {
         const size_t integer_size = digits.size() - places - 1;
-        const uint64_t integer = load_padded(digits.data(), integer_size);
-        const uint64_t fraction = load_padded(digits.data() + integer_size + 1, places);
+        const uint64_t integer = load_digits<kReadable>(digits.data(), integer_size);
+        const uint64_t fraction = load_digits<kReadable>(digits.data() + integer_size + 1, places);
         if (static_cast<int>(integer_size) <= precision - scale && eight_digits(integer) &&
             eight_digits(fraction)) {
             const auto number = static_cast<int64_t>(

@@ -171,6 +171,16 @@ Result<CompiledRule> CompiledRule::compile(const ColumnRule& rule) {
     }
     compiled.has_checks_ = compiled.has_min_ || compiled.has_max_ || !rule.one_of.empty() ||
                            compiled.pattern_.has_value();
+    if (rule.one_of.empty() && !compiled.pattern_ && !text && rule.type.id != TypeId::Float64) {
+        constexpr Int128 kLeast = std::numeric_limits<int64_t>::min();
+        constexpr Int128 kGreatest = std::numeric_limits<int64_t>::max();
+        const Int128 least = compiled.has_min_ ? compiled.min_integer_ : kLeast;
+        const Int128 greatest = compiled.has_max_ ? compiled.max_integer_ : kGreatest;
+        if (least <= kGreatest && greatest >= kLeast) {
+            compiled.least_ = static_cast<int64_t>(std::max(least, kLeast));
+            compiled.greatest_ = static_cast<int64_t>(std::min(greatest, kGreatest));
+        }
+    }
     if (rule.default_value) {
         const std::string& value = *rule.default_value;
         Broken broken = Broken::None;

@@ -30,6 +30,9 @@ class CompiledRule {
 
     const ColumnRule& rule() const { return rule_; }
     bool has_checks() const { return has_checks_; }
+    /// Values within [least(), greatest()] of an integer-like type break no rule for sure.
+    int64_t least() const { return least_; }
+    int64_t greatest() const { return greatest_; }
 
     // Judges a value that has its type: OneOf, Min, Max or Pattern. text: after the transforms.
     Broken check_integer(Int128 value, std::string_view text);
@@ -50,6 +53,8 @@ class CompiledRule {
     bool has_max_ = false;
     Int128 min_integer_ = 0;
     Int128 max_integer_ = 0;
+    int64_t least_ = 1;  ///< an empty range: every value is looked at
+    int64_t greatest_ = 0;
     double min_number_ = 0;
     double max_number_ = 0;
     std::vector<std::string> choices_text_;  ///< sorted

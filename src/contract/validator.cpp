@@ -43,6 +43,8 @@ class NullTexts {
             sizes_ |= uint64_t{1} << std::min<size_t>(text.size(), 63);
         empty_ = std::ranges::find(texts, std::string()) != texts.end();
     }
+    /// Only the empty text is none.
+    bool is_empty_alone() const { return empty_ && sizes_ == 1; }
     bool contains(std::string_view text) const {
         if (text.empty()) return empty_;
         if ((sizes_ >> std::min<size_t>(text.size(), 63) & 1) == 0) return false;
@@ -60,6 +62,7 @@ struct Rows {
     const FieldValue* first = nullptr;  ///< of the first row
     size_t stride = 0;                  ///< fields a row
     size_t count = 0;
+    bool readable = false;  ///< RecordBlock::readable
 };
 
 struct Failure {
@@ -108,56 +111,71 @@ class ColumnJudge {
     /// Appends one value a row to out, zero or empty where a record fails or failed before.
     void judge(uint32_t column, const Rows& rows, const NullTexts& nulls, Column& out,
                std::vector<Failure>& failures) {
-        collect(rows, nulls);
-        if (rule().required) {
-            for (size_t r = 0; r < rows.count; ++r) {
-                if (!has_value(texts_[r])) fail(failures[r], column, Broken::Required);
-            }
+        const bool as_it_stands = rows.readable && rule().transforms.empty() &&
+                                  !rule().default_value && nulls.is_empty_alone() && field_ &&
+                                  *field_ < rows.stride;
+        if (as_it_stands) {
+            const FieldValue* const first = rows.first + *field_;
+            const size_t stride = rows.stride;
+            judge_as<true>(column, rows.count, out, failures, [first, stride](size_t r) {
+                const FieldValue& field = first[r * stride];
+                return field.present && !field.text.empty() ? field.text : Text{};
+            });
+        } else {
+            collect(rows, nulls);
+            judge_as<false>(column, rows.count, out, failures,
+                            [texts = texts_.data()](size_t r) { return texts[r]; });
         }
+    }
+
+  private:
+    /// text_at(row): what is judged. kReadable: the bytes around each text can be read.
+    template <bool kReadable, class TextAt>
+    void judge_as(uint32_t column, size_t count, Column& out, std::vector<Failure>& failures,
+                  TextAt text_at) {
+        const auto values = [&]<class T>(T, auto parse) {
+            judge_values<T>(column, count, out, failures, text_at, parse);
+        };
         switch (rule().type.id) {
             case TypeId::String:
-                judge_texts(column, rows.count, out, failures);
+                judge_texts<kReadable>(column, count, out, failures, text_at);
                 break;
             case TypeId::Int64:
-                judge_values<int64_t>(
-                    column, rows.count, out, failures,
-                    [](Text text, int64_t& value) { return parse_integer(text, value); });
+                values(
+                    int64_t{}, [](Text text, int64_t & value) __attribute__((always_inline)) {
+                        return parse_integer<kReadable>(text, value);
+                    });
                 break;
             case TypeId::Timestamp:
-                judge_values<int64_t>(
-                    column, rows.count, out, failures,
-                    [](Text text, int64_t& value) { return parse_timestamp(text, value); });
+                values(int64_t{},
+                       [](Text text, int64_t& value) { return parse_timestamp(text, value); });
                 break;
             case TypeId::Date:
-                judge_values<int32_t>(
-                    column, rows.count, out, failures,
-                    [](Text text, int32_t& value) { return parse_day(text, value); });
+                values(int32_t{}, [](Text text, int32_t& value) { return parse_day(text, value); });
                 break;
             case TypeId::Float64:
-                judge_values<double>(column, rows.count, out, failures, parse_double);
+                values(double{}, parse_double);
                 break;
             case TypeId::Bool:
-                judge_values<uint8_t>(column, rows.count, out, failures,
-                                      [](Text text, uint8_t& value) {
-                                          bool truth = false;
-                                          const bool good = parse_boolean(text, truth);
-                                          value = truth ? 1 : 0;
-                                          return good;
-                                      });
+                values(uint8_t{}, [](Text text, uint8_t& value) {
+                    bool truth = false;
+                    const bool good = parse_boolean(text, truth);
+                    value = truth ? 1 : 0;
+                    return good;
+                });
                 break;
             case TypeId::Decimal: {
                 const int precision = rule().type.precision;
                 const int scale = rule().type.scale;
                 if (precision <= 18) {
-                    judge_values<int64_t>(column, rows.count, out, failures,
-                                          [=](Text text, int64_t& value) {
-                                              return parse_decimal(text, precision, scale, value);
-                                          });
+                    values(
+                        int64_t{}, [=](Text text, int64_t & value) __attribute__((always_inline)) {
+                            return parse_decimal<kReadable>(text, precision, scale, value);
+                        });
                 } else {
-                    judge_values<Int128>(column, rows.count, out, failures,
-                                         [=](Text text, Int128& value) {
-                                             return parse_decimal(text, precision, scale, value);
-                                         });
+                    values(Int128{}, [=](Text text, Int128& value) {
+                        return parse_decimal(text, precision, scale, value);
+                    });
                 }
                 break;
             }
@@ -166,7 +184,6 @@ class ColumnJudge {
         }
     }
 
-  private:
     static Text present(std::string_view text) {
         return text.data() == nullptr ? Text(kEmpty, 0) : text;
     }
@@ -219,15 +236,17 @@ class ColumnJudge {
         }
     }
 
-    template <class T, class Parse>
+    template <class T, class TextAt, class Parse>
     void judge_values(uint32_t column, size_t count, Column& out, std::vector<Failure>& failures,
-                      Parse parse) {
+                      TextAt text_at, Parse parse) {
         const int64_t base = out.length();
         T* const values = out.extend<T>(static_cast<int64_t>(count));
         const bool checks = rule_.has_checks();
+        [[maybe_unused]] const int64_t least = rule_.least();
+        [[maybe_unused]] const int64_t greatest = rule_.greatest();
         size_t nulls = 0;
         for (size_t r = 0; r < count; ++r) {
-            const Text text = texts_[r];
+            const Text text = text_at(r);
             if (!has_value(text)) {
                 ++nulls;
                 continue;
@@ -242,47 +261,61 @@ class ColumnJudge {
                 Broken broken = Broken::None;
                 if constexpr (std::is_same_v<T, double>) {
                     broken = rule_.check_double(value, text);
-                } else {
+                } else if (value < least || value > greatest) {
                     broken = rule_.check_integer(value, text);
                 }
                 if (broken != Broken::None) fail(failures[r], column, broken);
             }
         }
-        if (nulls > 0) mark_nulls(count, base, out);
+        if (nulls > 0) mark_nulls(column, count, base, out, failures, text_at);
     }
 
-    void mark_nulls(size_t count, int64_t base, Column& out) const {
+    template <class TextAt>
+    void mark_nulls(uint32_t column, size_t count, int64_t base, Column& out,
+                    std::vector<Failure>& failures, TextAt text_at) const {
+        const bool required = rule().required;
         for (size_t r = 0; r < count; ++r) {
-            if (!has_value(texts_[r])) out.set_null(base + static_cast<int64_t>(r));
+            if (has_value(text_at(r))) continue;
+            out.set_null(base + static_cast<int64_t>(r));
+            if (required) fail(failures[r], column, Broken::Required);
         }
     }
 
-    void judge_texts(uint32_t column, size_t count, Column& out, std::vector<Failure>& failures) {
+    template <bool kReadable, class TextAt>
+    void judge_texts(uint32_t column, size_t count, Column& out, std::vector<Failure>& failures,
+                     TextAt text_at) {
         const int64_t base = out.length();
         size_t bytes = 0;
         size_t nulls = 0;
         for (size_t r = 0; r < count; ++r) {
-            bytes += texts_[r].size();
-            nulls += has_value(texts_[r]) ? 0 : 1;
+            const Text text = text_at(r);
+            bytes += text.size();
+            nulls += has_value(text) ? 0 : 1;
         }
         const Column::BytesStretch stretch = out.extend_bytes(static_cast<int64_t>(count), bytes);
         char* to = stretch.bytes;
+        const char* const end = to + bytes;
+        bool starts_well = true;  // no text begins inside a character
         for (size_t r = 0; r < count; ++r) {
-            const Text text = texts_[r];
-            if (!text.empty()) std::memcpy(to, text.data(), text.size());
+            const Text text = text_at(r);
+            if (!text.empty()) {
+                if (kReadable && text.size() <= 16 && end - to >= 16) {
+                    std::memcpy(to, text.data(), 16);
+                } else {
+                    std::memcpy(to, text.data(), text.size());
+                }
+                starts_well = starts_well && (static_cast<unsigned char>(text[0]) & 0xC0) != 0x80;
+            }
             to += text.size();
             stretch.ends[r] = stretch.base + (to - stretch.bytes);
         }
         // The whole stretch is well-formed and no text begins inside a character: then each text is
         // well-formed.
-        bool good = utf8_is_valid({stretch.bytes, bytes});
-        for (size_t r = 0; good && r < count; ++r) {
-            good = texts_[r].empty() || (static_cast<unsigned char>(texts_[r][0]) & 0xC0) != 0x80;
-        }
+        const bool good = starts_well && utf8_is_valid({stretch.bytes, bytes});
         const bool checks = rule_.has_checks();
         if (!good || checks) {
             for (size_t r = 0; r < count; ++r) {
-                const Text text = texts_[r];
+                const Text text = text_at(r);
                 if (!has_value(text)) continue;
                 if (!good && !utf8_is_valid(text)) {
                     fail(failures[r], column, Broken::Type);
@@ -293,7 +326,7 @@ class ColumnJudge {
                 if (broken != Broken::None) fail(failures[r], column, broken);
             }
         }
-        if (nulls > 0) mark_nulls(count, base, out);
+        if (nulls > 0) mark_nulls(column, count, base, out, failures, text_at);
     }
 
     CompiledRule rule_;
@@ -363,10 +396,44 @@ class ColumnValidator final : public Validator {
             size_t end = std::min(block.row_count(), row + kStretchRows);
             if (malformed < block.malformed.size())
                 end = std::min(end, block.malformed[malformed].row_index);
-            judge({block.fields.data() + row * block.column_count, block.column_count, end - row},
+            judge({block.fields.data() + row * block.column_count, block.column_count, end - row,
+                   block.readable},
                   static_cast<uint32_t>(row), out, accepted, rejected);
             row = end;
         }
+    }
+
+    bool has_unique() const override { return !unique_.empty(); }
+
+    void judge_unique(const UniqueApart& apart) override {
+        apart_ = apart;
+        record_ = 0;
+        next_duplicate_ = 0;
+    }
+
+    std::vector<Duplicate> find_duplicates(const PendingKeys& pending) override {
+        std::vector<Duplicate> found;
+        const size_t total = pending.failed_columns.size();
+        for (size_t first = 0; first < total; first += kStretchRows) {
+            const size_t count = std::min(kStretchRows, total - first);
+            failures_.resize(count);
+            for (size_t r = 0; r < count; ++r) {
+                failures_[r] = {pending.failed_columns[first + r], Broken::Type};
+            }
+            for (size_t u = 0; u < unique_.size(); ++u) {
+                unique_[u].keys.resize(count);
+                for (size_t r = 0; r < count; ++r) {
+                    const auto& [low, high] = pending.keys[(first + r) * unique_.size() + u];
+                    unique_[u].keys[r] = {low, high};
+                }
+            }
+            seek_duplicates(count);
+            for (size_t r = 0; r < count; ++r) {
+                if (failures_[r].broken == Broken::Unique)
+                    found.push_back({first + r, failures_[r].column});
+            }
+        }
+        return found;
     }
 
   private:
@@ -383,7 +450,18 @@ class ColumnValidator final : public Validator {
         for (size_t c = 0; c < judges_.size(); ++c) {
             judges_[c].judge(static_cast<uint32_t>(c), rows, nulls_, out.column(c), failures_);
         }
-        if (!unique_.empty()) judge_unique(rows.count, base, out);
+        if (!unique_.empty()) {
+            if (apart_.duplicates != nullptr) {
+                take_duplicates(rows.count);
+            } else {
+                collect_keys(rows.count, base, out);
+                if (apart_.pending != nullptr) {
+                    note_keys(rows.count);
+                } else {
+                    seek_duplicates(rows.count);
+                }
+            }
+        }
 
         size_t failed = 0;
         for (size_t r = 0; r < rows.count; ++r) failed += failures_[r].column != kNoColumn ? 1 : 0;
@@ -432,7 +510,29 @@ class ColumnValidator final : public Validator {
         }
     }
 
-    void judge_unique(size_t count, int64_t base, const RecordBatch& out) {
+    void note_keys(size_t count) {
+        PendingKeys& pending = *apart_.pending;
+        for (size_t r = 0; r < count; ++r) pending.failed_columns.push_back(failures_[r].column);
+        const size_t before = pending.keys.size();
+        pending.keys.resize(before + count * unique_.size());
+        for (size_t u = 0; u < unique_.size(); ++u) {
+            for (size_t r = 0; r < count; ++r) {
+                const Key& key = unique_[u].keys[r];
+                pending.keys[before + r * unique_.size() + u] = {key.low, key.high};
+            }
+        }
+    }
+
+    void take_duplicates(size_t count) {
+        const std::vector<Duplicate>& known = *apart_.duplicates;
+        while (next_duplicate_ < known.size() && known[next_duplicate_].record < record_ + count) {
+            const Duplicate& duplicate = known[next_duplicate_++];
+            failures_[duplicate.record - record_] = {duplicate.column, Broken::Unique};
+        }
+        record_ += count;
+    }
+
+    void collect_keys(size_t count, int64_t base, const RecordBatch& out) {
         for (Unique& unique : unique_) {
             const Column& column = out.column(unique.column);
             unique.keys.resize(count);
@@ -444,6 +544,10 @@ class ColumnValidator final : public Validator {
                                      : key_at(column, row);
             }
         }
+    }
+
+    /// Judges unique_[…].keys under failures_.
+    void seek_duplicates(size_t count) {
         constexpr size_t kAhead = 16;
         for (size_t r = 0; r < count; ++r) {
             if (r + kAhead < count) {
@@ -487,6 +591,9 @@ class ColumnValidator final : public Validator {
     size_t contract_columns_;
     std::vector<ColumnJudge> judges_;  ///< of the contract's columns, then of the kept extra ones
     std::vector<Unique> unique_;       ///< in the order of their columns
+    UniqueApart apart_;
+    size_t record_ = 0;          ///< judged since duplicates are known
+    size_t next_duplicate_ = 0;  ///< of those known
     std::vector<Failure> failures_;
     std::vector<uint8_t> keep_;
     std::vector<FieldValue> row_;

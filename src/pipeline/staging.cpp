@@ -6,7 +6,9 @@
 #include <boost/json.hpp>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
+#include "pipeline/ingest.h"
 #include "source/document/extract.h"
 #include "source/open.h"
 
@@ -83,21 +85,33 @@ PartWriter::PartWriter(const StageTarget& target, std::string table,
 
 PartWriter::~PartWriter() = default;
 
+Result<void> PartWriter::open_file(const columnar::Schema& schema) {
+    if (writer_ && !(schema == schema_)) PX_TRY(close_file());
+    if (writer_) return {};
+    schema_ = schema;
+    std::string name = table_;
+    for (const auto& [column, value] : partition_) name += "-" + value.value_or("null");
+    path_ = target_.scratch_folder / fmt::format("{}-{}.parquet", name, file_number_++);
+    writer_ = PX_TRY(columnar::ParquetWriter::create(path_, schema_, {}));
+    written_bytes_ = 0;
+    return {};
+}
+
 Result<void> PartWriter::write(const columnar::RecordBatch& batch) {
     if (batch.row_count() == 0) return {};
-    if (writer_ && !(batch.schema() == schema_)) PX_TRY(close_file());
-    if (!writer_) {
-        schema_ = batch.schema();
-        std::string name = table_;
-        for (const auto& [column, value] : partition_) name += "-" + value.value_or("null");
-        path_ = target_.scratch_folder / fmt::format("{}-{}.parquet", name, file_number_++);
-        writer_ = PX_TRY(columnar::ParquetWriter::create(path_, schema_, {}));
-        written_bytes_ = 0;
-    }
+    PX_TRY(open_file(batch.schema()));
     PX_TRY(writer_->write(batch).context("table " + table_));
     written_bytes_ += static_cast<int64_t>(batch.size_bytes());
     // In memory a batch is about four times what Snappy Parquet makes of it.
     if (written_bytes_ / 4 >= target_.file_bytes_max) PX_TRY(close_file());
+    return {};
+}
+
+Result<void> PartWriter::append(const columnar::Schema& schema, columnar::RowGroup group) {
+    if (group == nullptr) return {};
+    PX_TRY(open_file(schema));
+    PX_TRY(writer_->append(std::move(group)).context("table " + table_));
+    if (writer_->size_bytes() >= target_.file_bytes_max) PX_TRY(close_file());
     return {};
 }
 
@@ -137,10 +151,10 @@ class SourceStager {
         int64_t total = 0;
         for (const InputFile& file : files) total += file.size_bytes;
         stage_name_ = "stage " + source_.name;
+        if (source_.kind != SourceKind::Documents) PX_TRY(records(files, total));
         for (const InputFile& file : files) {
-            Result<void> done =
-                source_.kind == SourceKind::Documents ? document(file) : records(file, total);
-            PX_TRY(std::move(done).context("file " + file.path));
+            if (source_.kind != SourceKind::Documents) break;
+            PX_TRY(document(file).context("file " + file.path));
             bytes_done_ += file.size_bytes;
             progress_.update(stage_name_, bytes_done_, total, "bytes");
             if (step_) step_("stage." + source_.name + ".file");
@@ -169,10 +183,7 @@ class SourceStager {
         contract::HeaderBinding binding =
             PX_TRY(contract::bind_header(source_.contract, found, path));
         PX_TRY(flush());
-        for (const std::string& name : binding.extra_names) {
-            if (std::ranges::find(extra_names_, name) == extra_names_.end())
-                extra_names_.push_back(name);
-        }
+        note_extra_names(binding.extra_names);
         columnar::Schema schema = source_.contract.table_schema(binding.extra_names);
         provenance_ = schema.fields.size() - std::size(contract::kProvenanceColumns);
         batch_ = std::make_unique<columnar::RecordBatch>(std::move(schema));
@@ -184,24 +195,37 @@ class SourceStager {
         return {};
     }
 
-    Result<void> records(const InputFile& file, int64_t total) {
-        source::RecordOptions options;
-        options.csv = source_.csv;
-        const auto reader =
-            PX_TRY(source::open_records(file.local, record_format(source_), options));
-        Result<void> bound = bind(reader->columns(), file.path);
-        if (!bound && bound.error().code == ErrorCode::ContractViolated &&
-            record_format(source_) == source::SourceFormat::Csv) {
-            std::string hint = source::header_hint(reader->columns(), source_.csv);
-            if (!hint.empty()) bound.error().hint = std::move(hint);
+    void note_extra_names(const std::vector<std::string>& names) {
+        for (const std::string& name : names) {
+            if (std::ranges::find(extra_names_, name) == extra_names_.end())
+                extra_names_.push_back(name);
         }
-        PX_TRY(std::move(bound));
-        source::RecordBlock block;
-        while (PX_TRY(reader->next(block, deadline_))) {
-            PX_TRY(rows(block, file));
-            progress_.update(stage_name_, bytes_done_ + reader->bytes_read(), total, "bytes");
-        }
-        return {};
+    }
+
+    Result<void> records(const std::vector<InputFile>& files, int64_t total) {
+        IngestOptions options;
+        options.thread_count = target_.thread_count != 0
+                                   ? target_.thread_count
+                                   : std::max(1U, std::thread::hardware_concurrency());
+        options.raw_bytes_max = kQuarantineRawBytes;
+        return ingest_records(
+            source_, files, options, deadline_,
+            [this](const std::vector<std::string>& names) { note_extra_names(names); },
+            [&](IngestedUnit unit) -> Result<void> {
+                result_.accepted += unit.accepted;
+                for (const RejectedRecord& bad : unit.rejected)
+                    PX_TRY(reject(bad.verdict, files[bad.file], bad.position, bad.raw));
+                if (unit.group) PX_TRY(rows_.append(*unit.schema, std::move(unit.group)));
+                for (const size_t file : unit.ended_files) {
+                    bytes_done_ += files[file].size_bytes;
+                    if (step_) step_("stage." + source_.name + ".file");
+                }
+                const bool ended =
+                    !unit.ended_files.empty() && unit.ended_files.back() == unit.last_file;
+                progress_.update(stage_name_, bytes_done_ + (ended ? 0 : unit.bytes_read), total,
+                                 "bytes");
+                return {};
+            });
     }
 
     static const std::vector<std::string>& document_fields() {
@@ -262,21 +286,6 @@ class SourceStager {
             offset,
         };
         return row(fields, file, {1, 0, file.size_bytes}, bytes);
-    }
-
-    Result<void> rows(const source::RecordBlock& block, const InputFile& file) {
-        accepted_rows_.clear();
-        rejected_rows_.clear();
-        validator_->validate_block(block, *batch_, accepted_rows_, rejected_rows_);
-        contract::append_provenance(*batch_, file.key, block, accepted_rows_);
-        result_.accepted += static_cast<int64_t>(accepted_rows_.size());
-        for (const contract::RejectedRow& bad : rejected_rows_) {
-            PX_TRY(reject(bad.verdict, file, block.positions[bad.row_index],
-                          block.raw[bad.row_index]));
-        }
-        if (batch_->row_count() >= target_.batch_rows || batch_->size_bytes() > (16U << 20))
-            return flush();
-        return {};
     }
 
     Result<void> row(const std::vector<std::optional<std::string_view>>& fields,
@@ -345,8 +354,6 @@ class SourceStager {
     std::unique_ptr<columnar::RecordBatch> batch_;
     std::unique_ptr<contract::Validator> validator_;
     std::vector<std::string> extra_names_;
-    std::vector<uint32_t> accepted_rows_;
-    std::vector<contract::RejectedRow> rejected_rows_;
     size_t provenance_ = 0;
     int64_t bytes_done_ = 0;
     std::string stage_name_;

@@ -70,6 +70,8 @@ struct StageTarget {
     std::filesystem::path scratch_folder;  ///< local, on the store's file system if that is local
     int64_t file_bytes_max = 256LL << 20;  ///< a part file is closed beyond this size on disk
     int64_t batch_rows = 16'384;
+    /// That read, judge and encode beside each other; 0: one a processor. Changes no byte.
+    size_t thread_count = 0;
 };
 
 /// Reads every file of a source against its contract. Errors: ContractViolated (header), Corrupt
@@ -88,9 +90,12 @@ class PartWriter {
     ~PartWriter();
     /// A batch of another schema than the one before closes the file and begins another.
     Result<void> write(const columnar::RecordBatch& batch);
+    /// A row group of a RowGroupEncoder with default options, likewise.
+    Result<void> append(const columnar::Schema& schema, columnar::RowGroup group);
     Result<std::vector<StagedFile>> finish();
 
   private:
+    Result<void> open_file(const columnar::Schema& schema);
     Result<void> close_file();
     const StageTarget& target_;
     std::string table_;

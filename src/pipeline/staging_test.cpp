@@ -1,9 +1,14 @@
 #include "pipeline/staging.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <boost/json.hpp>
 #include <filesystem>
+#include <map>
+#include <random>
 #include <string>
 
 #include "store/memory/memory_object_store.h"
@@ -66,6 +71,105 @@ TEST_F(StageDocuments, StopsInTheMiddleOfADocument) {
     stopper.request_stop();
     EXPECT_THAT(stage(files, {std::chrono::steady_clock::time_point::max(), stopper.get_token()}),
                 IsError(ErrorCode::Cancelled));
+}
+
+class StageRecords : public ::testing::Test {
+  protected:
+    StageRecords() {
+        std::filesystem::create_directories(folder_ / "scratch");
+        source_.name = "orders";
+        source_.contract.name = "orders";
+        source_.contract.extra_columns = contract::ExtraColumns::Keep;
+        contract::ColumnRule id;
+        id.name = "id";
+        id.required = id.unique = true;
+        contract::ColumnRule amount;
+        amount.name = "amount";
+        amount.type = {columnar::TypeId::Int64};
+        amount.max = "9000";
+        contract::ColumnRule comment;
+        comment.name = "comment";
+        source_.contract.columns = {id, amount, comment};
+    }
+
+    InputFile file(const std::string& name, std::string_view bytes) {
+        px::testing::write_file(folder_ / name, bytes);
+        return {name, "orders/" + name, "", static_cast<int64_t>(bytes.size()), folder_ / name};
+    }
+
+    /// Rows of which some are malformed, some break a rule, some repeat an id of the same unit or
+    /// of another one.
+    static std::string csv(const std::string& header, uint32_t seed, size_t size) {
+        std::string text = header + "\n";
+        std::mt19937 random(seed);
+        const bool wide = std::ranges::count(header, ',') > 2;
+        while (text.size() < size) {
+            text += fmt::format("ID-{:07},{},", random() % 3'000'000,
+                                random() % 50 == 0 ? "many" : std::to_string(random() % 9100));
+            switch (random() % 6) {
+                case 0:
+                    text += "\"quoted, \"\"twice\"\"\nand in two lines\"";
+                    break;
+                case 1:
+                    break;
+                case 2:
+                    text += random() % 40 == 0 ? "one,two,three,four" : "Zürich";
+                    break;
+                default:
+                    text += fmt::format("a comment of number {}", random() % 1000);
+            }
+            if (wide) text += ",extra";
+            text += random() % 3 == 0 ? "\r\n" : "\n";
+        }
+        return text;
+    }
+
+    std::string outcome(const std::vector<InputFile>& files, size_t threads) {
+        StageTarget target{store_, folder_ / "scratch"};
+        target.thread_count = threads;
+        NoProgress progress;
+        auto staged =
+            stage_source(source_, "2026-11-23", files, target, Deadline::never(), progress, {});
+        if (!staged) return staged.error().message;
+        for (StagedTable* table : {&staged->rows, &staged->quarantine}) {
+            for (StagedFile& part : table->files) part.add.modification_time_ms = 0;
+        }
+        accepted_ = staged->accepted;
+        by_rule_ = staged->rejected_by_rule;
+        return boost::json::serialize(to_json(*staged));
+    }
+
+    px::testing::TempDir folder_;
+    store::MemoryObjectStore store_;
+    SourceDefinition source_;
+    int64_t accepted_ = 0;
+    std::map<std::string, int64_t> by_rule_;
+};
+
+TEST_F(StageRecords, GiveTheSameBytesOnAnyNumberOfThreads) {
+    const std::vector<InputFile> files{
+        file("a.csv", csv("id,amount,comment", 1, 24 << 20)), file("b.csv", "id,amount,comment\n"),
+        file("c.csv", csv("id,amount,comment,more", 2, 2 << 20)),
+        file("d.csv", csv("amount,id,comment", 3, 100) + "1,ID-x,\n"),
+        file("e.csv", csv("id,amount,comment", 4, 1 << 20))};
+    const std::string alone = outcome(files, 1);
+    EXPECT_GT(accepted_, 100'000);
+    EXPECT_GT(by_rule_["unique"], 1000);
+    EXPECT_GT(by_rule_["type"], 1000);
+    EXPECT_GT(by_rule_["max"], 1000);
+    EXPECT_GT(by_rule_["field_count"], 100);
+    for (const size_t threads : {2, 16})
+        EXPECT_TRUE(outcome(files, threads) == alone) << threads;
+}
+
+TEST_F(StageRecords, TellTheFirstErrorWhateverTheNumberOfThreads) {
+    const std::vector<InputFile> files{
+        file("a.csv", csv("id,amount,comment", 1, 20 << 20)),
+        file("b.csv", csv("id,amount,comment", 2, 1 << 20) + "7,8,\"open\n"),
+        file("c.csv", "id,amount\n1,2\n")};
+    const std::string alone = outcome(files, 1);
+    EXPECT_THAT(alone, HasSubstr("is never closed"));
+    for (const size_t threads : {2, 4}) EXPECT_EQ(outcome(files, threads), alone) << threads;
 }
 
 }  // namespace

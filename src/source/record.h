@@ -46,6 +46,8 @@ struct RecordBlock {
     std::vector<RecordPosition> positions;  ///< one a row
     std::vector<std::string_view> raw;      ///< the record's text as decoded, one a row
     std::vector<Malformed> malformed;       ///< ordered by row_index
+    /// 16 bytes before and behind each field's text can be read (they say nothing).
+    bool readable = false;
     /// Owns the bytes behind the views; a reader fills it. It keeps a block valid beside later
     /// blocks of the same reader and after the reader is gone.
     std::shared_ptr<const void> storage;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/json.hpp>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,36 @@
 #include "source/record.h"
 
 namespace px::source::testing {
+
+/// Reads a CSV file as its slabs, one after another, each with a reader of its own.
+class SlabbedReader final : public RecordReader {
+  public:
+    SlabbedReader(std::unique_ptr<CsvReader> file, const CsvOptions& options)
+        : file_(std::move(file)), options_(options) {}
+    const std::vector<std::string>& columns() const override { return file_->columns(); }
+    bool offsets_are_raw() const override { return file_->offsets_are_raw(); }
+    int64_t bytes_read() const override { return file_->bytes_read(); }
+    Result<bool> next(RecordBlock& block, const Deadline& deadline) override {
+        for (;;) {
+            if (reader_) {
+                if (PX_TRY(reader_->next(block, deadline))) return true;
+                reader_.reset();
+            }
+            CsvSlab slab;
+            if (!PX_TRY(file_->next_slab(slab, deadline))) return false;
+            if (slab.too_long) {
+                block = *std::move(slab.too_long);
+                return true;
+            }
+            reader_ = file_->read_slab(slab, options_.block_bytes, options_.block_rows);
+        }
+    }
+
+  private:
+    std::unique_ptr<CsvReader> file_;
+    CsvOptions options_;
+    std::unique_ptr<RecordReader> reader_;
+};
 
 /// Everything a reader said, owned.
 struct ReadRecords {

@@ -12,8 +12,9 @@ namespace px::source {
 
 namespace {
 
-constexpr size_t kPooledStorages = 4;
+constexpr size_t kPooledStorages = 32;
 constexpr size_t kFieldPieceBytes = 64 * 1024;
+constexpr size_t kAround = 16;  // readable bytes before and behind an unescaped field
 
 }  // namespace
 
@@ -21,27 +22,31 @@ TextStorage::TextStorage(size_t capacity) {
     if (!reserve(capacity, 0)) throw std::bad_alloc();
 }
 
-TextStorage::~TextStorage() { std::free(data_); }
+TextStorage::~TextStorage() {
+    if (data_ != nullptr) std::free(data_ - kPadding);
+}
 
 bool TextStorage::reserve(size_t capacity, size_t kept) {
+    char* old = data_ == nullptr ? nullptr : data_ - kPadding;
     if (kept == 0) {
-        std::free(data_);
-        data_ = nullptr;
+        std::free(old);
+        old = data_ = nullptr;
         capacity_ = 0;
     }
     // realloc of a large block moves pages, not bytes.
-    auto* data = static_cast<char*>(std::realloc(data_, capacity + kPadding));
+    auto* data = static_cast<char*>(std::realloc(old, capacity + 2 * kPadding));
     if (data == nullptr) return false;
-    data_ = data;
+    if (old == nullptr) std::memset(data, ' ', kPadding);
+    data_ = data + kPadding;
     capacity_ = capacity;
     return true;
 }
 
 char* TextStorage::allocate(size_t size) {
-    if (pieces_.empty() || pieces_.back().second - piece_used_ < size) {
-        const size_t piece = std::max(size, kFieldPieceBytes);
-        pieces_.emplace_back(std::make_unique_for_overwrite<char[]>(piece), piece);
-        piece_used_ = 0;
+    if (pieces_.empty() || pieces_.back().second - piece_used_ < size + kAround) {
+        const size_t piece = std::max(size + 2 * kAround, kFieldPieceBytes);
+        pieces_.emplace_back(std::make_unique<char[]>(piece), piece);
+        piece_used_ = kAround;
     }
     char* out = pieces_.back().first.get() + piece_used_;
     piece_used_ += size;
@@ -52,7 +57,7 @@ void TextStorage::clear_fields() {
     if (pieces_.size() > 1 || (!pieces_.empty() && pieces_.back().second > 16 * kFieldPieceBytes)) {
         pieces_.clear();
     }
-    piece_used_ = 0;
+    piece_used_ = kAround;
 }
 
 TextFeed::TextFeed(OpenedText text, size_t block_bytes, size_t max_bytes)
@@ -61,6 +66,18 @@ TextFeed::TextFeed(OpenedText text, size_t block_bytes, size_t max_bytes)
       max_bytes_(std::max(block_bytes, max_bytes)),
       offset_(text_.first_offset) {
     storage_ = take_storage();
+}
+
+TextFeed::TextFeed(std::shared_ptr<TextStorage> storage, size_t begin, size_t size, int64_t offset,
+                   bool is_raw)
+    : block_bytes_(0),
+      max_bytes_(0),
+      storage_(std::move(storage)),
+      begin_(begin),
+      size_(size),
+      offset_(offset),
+      at_end_(true) {
+    text_.is_raw = is_raw;
 }
 
 std::shared_ptr<TextStorage> TextFeed::take_storage() {

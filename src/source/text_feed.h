@@ -18,7 +18,8 @@ namespace px::source {
 /// goes.
 class TextStorage {
   public:
-    /// Readable bytes behind the text, all spaces, so that scanners may load whole vectors.
+    /// Readable bytes before and behind the text, so that scanners may load whole vectors; those
+    /// behind it are spaces.
     static constexpr size_t kPadding = 128;
 
     explicit TextStorage(size_t capacity);
@@ -47,13 +48,17 @@ class TextFeed {
     /// record.
     TextFeed(OpenedText text, size_t block_bytes, size_t max_bytes);
 
+    /// A part of a block that another feed read: whole text, nothing follows. storage keeps it.
+    TextFeed(std::shared_ptr<TextStorage> storage, size_t begin, size_t size, int64_t offset,
+             bool is_raw);
+
     /// The text at hand; it starts at offset() of the decoded text (of the file, when is_raw).
-    const char* data() const { return storage_->data(); }
+    const char* data() const { return storage_->data() + begin_; }
     size_t size() const { return size_; }
     int64_t offset() const { return offset_; }
     /// Nothing follows the text at hand.
     bool at_end() const { return at_end_; }
-    int64_t bytes_read() const { return text_.stream->consumed(); }
+    int64_t bytes_read() const { return text_.stream ? text_.stream->consumed() : 0; }
     bool is_raw() const { return text_.is_raw; }
     const OpenedText& text() const { return text_; }
     const std::shared_ptr<TextStorage>& storage() const { return storage_; }
@@ -76,6 +81,7 @@ class TextFeed {
     size_t max_bytes_;
     std::shared_ptr<TextStorage> storage_;
     std::vector<std::shared_ptr<TextStorage>> pool_;
+    size_t begin_ = 0;  ///< of the text in its storage; not 0 in a part of another feed's block
     size_t size_ = 0;
     int64_t offset_ = 0;
     bool at_end_ = false;

@@ -116,12 +116,34 @@ class CsvFileReader final : public CsvReader {
           ordinary_bytes_(
               static_cast<size_t>(std::min(options.max_field_bytes, options.max_record_bytes))) {}
 
+    /// Reads a part of another reader's block.
+    CsvFileReader(const CsvFileReader& whole, const CsvSlab& slab, int64_t bytes, int64_t rows)
+        : name_(whole.name_),
+          options_(whole.options_),
+          dialect_(whole.dialect_),
+          kernel_(whole.kernel_),
+          encoding_(whole.encoding_),
+          feed_(std::static_pointer_cast<TextStorage>(std::const_pointer_cast<void>(slab.storage)),
+                slab.begin, slab.size_bytes, slab.offset, whole.feed_.is_raw()),
+          special_(kernel_, dialect_.scan_set()),
+          ordinary_bytes_(whole.ordinary_bytes_),
+          columns_(whole.columns_),
+          line_(slab.line) {
+        options_.block_bytes = bytes;
+        options_.block_rows = rows;
+    }
+
     Result<void> read_header();
     /// The best delimiter for the first records. Nothing else of the reader may be used afterwards.
     Result<std::string> sniff_delimiter();
 
     const std::vector<std::string>& columns() const override { return columns_; }
     Result<bool> next(RecordBlock& block, const Deadline& deadline) override;
+    Result<bool> next_slab(CsvSlab& slab, const Deadline& deadline) override;
+    std::unique_ptr<RecordReader> read_slab(const CsvSlab& slab, int64_t bytes,
+                                            int64_t rows) const override {
+        return std::make_unique<CsvFileReader>(*this, slab, bytes, rows);
+    }
     bool offsets_are_raw() const override { return feed_.is_raw(); }
     int64_t bytes_read() const override { return feed_.bytes_read(); }
     const std::string& delimiter() const override { return dialect_.delimiter; }
@@ -161,6 +183,14 @@ class CsvFileReader final : public CsvReader {
     /// Fields of the first record that is no blank line; 1 when there is none. Consumes nothing.
     Result<size_t> first_field_count();
     Result<void> start();
+
+    /// Where the last record at hand that surely is whole ends.
+    struct Cut {
+        size_t end = 0;  ///< position_ when there is none
+        int64_t line_count = 0;
+    };
+    bool cut_by_quotes(Cut& cut);
+    Cut cut_by_records();
 
     Stop scan_rows(RecordBlock& block) {
         return dialect_.is_plain() ? scan_rows_of<true>(block) : scan_rows_of<false>(block);
@@ -689,6 +719,7 @@ size_t CsvFileReader::scan_ordinary_rows(RecordBlock& block, size_t first_row, s
 
 Result<bool> CsvFileReader::next(RecordBlock& block, const Deadline& deadline) {
     block.column_count = columns_.size();
+    block.readable = true;
     block.malformed.clear();
     block.storage.reset();
     for (;;) {
@@ -706,6 +737,118 @@ Result<bool> CsvFileReader::next(RecordBlock& block, const Deadline& deadline) {
         const bool grown = PX_TRY(more());
         if (!grown) {
             PX_TRY(skip_long_record(block, deadline));
+            return true;
+        }
+    }
+}
+
+/// Finds the cut by telling what is quoted from the number of quotes before it. That is sound as
+/// long as each quote that opens a field stands at the field's start, which is checked on the way;
+/// false: it is not so.
+bool CsvFileReader::cut_by_quotes(Cut& cut) {
+    const char* const data = feed_.data();
+    const size_t size = feed_.size();
+    constexpr size_t kWindow = 128;
+    csv::ChunkMask masks[kWindow];
+    csv::ScanNotes notes;
+    const csv::ScanSet set = dialect_.scan_set();
+    uint64_t quoted_before = 0;   // all ones: the chunk begins inside quotes
+    uint64_t special_before = 1;  // the byte before the chunk may have a quote behind it
+    int64_t lines = 0;
+    for (size_t base = position_; base < size;) {
+        const size_t count =
+            std::min(kWindow, (size - base + csv::kChunkBytes - 1) / csv::kChunkBytes);
+        kernel_.classify(data + base, count, set, masks, notes);
+        for (size_t i = 0; i < count; ++i, base += csv::kChunkBytes) {
+            csv::ChunkMask& mask = masks[i];
+            if (size - base < csv::kChunkBytes) {
+                const uint64_t inside = (uint64_t{1} << (size - base)) - 1;
+                mask.special &= inside;
+                mask.quote &= inside;
+                mask.line_end &= inside;
+            }
+            uint64_t ends = mask.line_end;
+            if (dialect_.has_quote) {
+                uint64_t quoted = mask.quote;
+                quoted ^= quoted << 1;
+                quoted ^= quoted << 2;
+                quoted ^= quoted << 4;
+                quoted ^= quoted << 8;
+                quoted ^= quoted << 16;
+                quoted ^= quoted << 32;
+                quoted ^= quoted_before;
+                const uint64_t opening = mask.quote & quoted;
+                if ((opening & ~(mask.special << 1 | special_before)) != 0) return false;
+                quoted_before = uint64_t{0} - (quoted >> 63);
+                special_before = mask.special >> 63;
+                ends &= ~quoted;
+            }
+            // A CR as the last byte at hand may belong to a CR LF.
+            if (ends != 0 && base + csv::kChunkBytes >= size && data[size - 1] == '\r')
+                ends &= ~(uint64_t{1} << (size - 1 - base));
+            if (ends != 0) {
+                const auto last = static_cast<unsigned>(63 - std::countl_zero(ends));
+                cut.end = base + last + 1;
+                cut.line_count =
+                    lines + std::popcount(mask.line_end & (~uint64_t{0} >> (63 - last)));
+            }
+            lines += std::popcount(mask.line_end);
+        }
+    }
+    return true;
+}
+
+CsvFileReader::Cut CsvFileReader::cut_by_records() {
+    const size_t begin = position_;
+    const int64_t first_line = line_;
+    for (;;) {
+        if (position_ == feed_.size()) break;
+        if (dialect_.has_comment && feed_.data()[position_] == dialect_.comment) {
+            if (!skip_comment()) break;
+            continue;
+        }
+        const ScannedRecord record =
+            scan_any_record(special_, feed_.data(), feed_.size(), feed_.at_end(), position_,
+                            dialect_, [](size_t, const RawField&) {});
+        if (record.status != ScanStatus::Complete) break;
+        position_ = record.next;
+        line_ += record.line_count;
+    }
+    const Cut cut{position_, line_ - first_line};
+    position_ = begin;
+    line_ = first_line;
+    return cut;
+}
+
+Result<bool> CsvFileReader::next_slab(CsvSlab& slab, const Deadline& deadline) {
+    slab.too_long.reset();
+    slab.storage.reset();
+    PX_TRY(deadline.check());
+    if (position_ > 0) PX_TRY(advance(position_));
+    for (;;) {
+        Cut cut{position_, 0};
+        if (feed_.at_end()) {
+            if (position_ == feed_.size()) return false;
+            cut = {feed_.size(), 0};
+        } else if (!dialect_.is_plain() || dialect_.has_comment || !cut_by_quotes(cut)) {
+            cut = cut_by_records();
+        }
+        if (cut.end > position_) {
+            slab.storage = feed_.storage();
+            slab.begin = position_;
+            slab.size_bytes = cut.end - position_;
+            slab.offset = feed_.offset() + static_cast<int64_t>(position_);
+            slab.line = line_;
+            position_ = cut.end;
+            line_ += cut.line_count;
+            return true;
+        }
+        PX_TRY(deadline.check());
+        const bool grown = PX_TRY(more());
+        if (!grown) {
+            slab.too_long.emplace();
+            slab.too_long->column_count = columns_.size();
+            PX_TRY(skip_long_record(*slab.too_long, deadline));
             return true;
         }
     }
@@ -829,6 +972,7 @@ Result<void> CsvFileReader::parse_one(std::string_view record, int64_t byte_star
     block.raw.assign(1, {});
     block.malformed.clear();
     block.fields.assign(columns_.size(), {});
+    block.readable = true;
     block.storage = storage;
 
     special_.attach(storage->data(), record.size());

@@ -59,9 +59,30 @@ struct CsvOptions {
     Result<void> validate() const;
 };
 
+/// Whole records in one piece of text, to be read apart from the file: on another thread, say.
+struct CsvSlab {
+    std::shared_ptr<const void> storage;  ///< owns the text
+    size_t begin = 0;                     ///< of the text in its storage
+    size_t size_bytes = 0;
+    int64_t offset = 0;  ///< as in RecordPosition::byte_start
+    int64_t line = 1;    ///< on which it starts
+    /// A single record instead that is longer than a reader holds.
+    std::optional<RecordBlock> too_long;
+};
+
 /// A RecordReader that tells what was sniffed.
 class CsvReader : public RecordReader {
   public:
+    /// Takes the next records, block_bytes of text or less, without looking at their fields: much
+    /// faster than next(). What the records are stays exact: where quotes leave a doubt the slab
+    /// is scanned record by record. False: the end. Errors: those of next() but for an open quote,
+    /// which the slab's reader tells.
+    virtual Result<bool> next_slab(CsvSlab& slab, const Deadline& deadline) = 0;
+    /// Reads a slab of this reader's (not too_long), in blocks of `bytes` of text and `rows` rows;
+    /// independent of the reader and of its thread.
+    virtual std::unique_ptr<RecordReader> read_slab(const CsvSlab& slab, int64_t bytes,
+                                                    int64_t rows) const = 0;
+
     /// The dialect in use: never "sniff".
     virtual const std::string& delimiter() const = 0;
     virtual TextEncoding encoding() const = 0;

@@ -561,6 +561,7 @@ void JsonlFileReader::parse_row(RecordBlock& block, size_t row, std::string_view
 Result<bool> JsonlFileReader::next(RecordBlock& block, const Deadline& deadline) {
     const size_t column_count = columns_.size();
     block.column_count = column_count;
+    block.readable = false;
     block.malformed.clear();
     block.storage.reset();
     const size_t row_max =
@@ -634,6 +635,7 @@ Result<void> JsonlFileReader::parse_one(std::string_view record, int64_t byte_st
     auto storage = std::make_shared<TextStorage>(record.size());
     std::memcpy(storage->data(), record.data(), record.size());
     block.column_count = columns_.size();
+    block.readable = false;
     block.positions.assign(1, {line, byte_start, byte_start + static_cast<int64_t>(record.size())});
     block.raw.assign(1, {storage->data(), record.size()});
     block.malformed.clear();

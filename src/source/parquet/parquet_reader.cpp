@@ -127,6 +127,7 @@ class ParquetFileReader final : public RecordReader {
         PX_TRY(deadline.check());
         const size_t column_count = columns_.size();
         block.column_count = column_count;
+        block.readable = false;
         block.malformed.clear();
         block.storage.reset();
         block.positions.clear();
