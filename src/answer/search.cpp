@@ -205,7 +205,8 @@ Result<std::vector<std::pair<std::string, double>>> search_documents(const Relea
                                                   request.filter, fusion, deadline));
         for (const FusedDocument& document : ranked) {
             if (documents.size() == request.top_k) break;
-            documents.emplace_back(raw_document_id(document.id), document.score);
+            documents.emplace_back(raw_document_id(view.points->document_name(document.document)),
+                                   document.score);
         }
         return documents;
     }

@@ -60,7 +60,9 @@ std::string sample_bytes(int count = 40, size_t width = 20) {
     for (const Point& point : points) refs.push_back(ref_of(point));
     std::sort(refs.begin(), refs.end(),
               [](const PointRef& a, const PointRef& b) { return a.id < b.id; });
-    const auto written = write_segment(folder / "s", refs, width, Deadline::never());
+    SegmentOptions options;
+    options.graph_points_min = 30;
+    const auto written = write_segment(folder / "s", refs, width, options, Deadline::never());
     EXPECT_THAT(written, IsOk());
     std::string bytes = px::testing::read_file(folder / "s");
     EXPECT_EQ(bytes.size(), written->size);
@@ -79,7 +81,7 @@ void exercise(const std::shared_ptr<const Segment>& segment) {
     std::vector<float> query(segment->width(), 0.1F);
     Filter filter;
     filter.authors = {"author 1"};
-    const auto dense = view.search_dense(query, 5, {}, Deadline::never());
+    const auto dense = view.search_dense(query, 5, {}, Deadline::never(), Accuracy::Fast);
     const auto lexical =
         view.search_lexical("inflation outlook rate", 5, filter, Deadline::never());
     if (!sound) {
