@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <unordered_map>
-#include <unordered_set>
 
 namespace px::answer {
 
@@ -19,7 +18,7 @@ void scale_to_unit(std::vector<float>& vector) {
     }
 }
 
-constexpr size_t kHitsPerDocument = 10;   // passages looked at to see that many documents
+constexpr size_t kHitsPerDocument = 2;    // passages looked at to see that many documents
 constexpr size_t kPassagesMax = 16;       // of a longer document only those near a hit are scored
 constexpr size_t kWordedMax = 5;          // … or beside one of so many of its best by words
 constexpr size_t kWindow = 3;             // neighbouring passages that make a long one
@@ -30,6 +29,7 @@ constexpr double kNeighbourWeight = 0.3;
 
 struct Candidate {
     FusedDocument document;
+    std::vector<uint64_t> near;     // its passages that dense search found
     size_t first = 0;               // of its passages among the vectors
     std::vector<double> run_norms;  // of the sums of kWindow passages from each on
     double document_lexical = 0;    // BM25 of the whole
@@ -75,30 +75,29 @@ double nearness(const index::PassageVectors& vectors, Candidate& candidate,
 /// The passages of a document that are scored: all, or of a very long one those beside a near
 /// passage or beside one of its best by words.
 std::vector<uint64_t> passages_of(const index::CollectionView& points,
-                                  const index::HybridHits& hits,
-                                  const std::unordered_set<uint64_t>& near, uint32_t document) {
+                                  const index::HybridHits& hits, const std::vector<uint64_t>& near,
+                                  uint32_t document) {
     std::vector<uint64_t> handles = points.points_in(document);
     if (handles.size() <= kPassagesMax) return handles;
-    // By words: its best ones.
-    std::vector<size_t> worded(handles.size());
-    for (size_t i = 0; i < worded.size(); ++i) worded[i] = i;
-    std::partial_sort(worded.begin(), worded.begin() + kWordedMax, worded.end(),
-                      [&](size_t a, size_t b) {
-                          const float left = hits.lexical(handles[a]);
-                          const float right = hits.lexical(handles[b]);
-                          return left != right ? left > right : a < b;
-                      });
-    worded.resize(kWordedMax);
+    std::vector<std::pair<float, size_t>> worded;  // its best ones by words, best first
+    worded.reserve(kWordedMax + 1);
+    for (size_t i = 0; i < handles.size(); ++i) {
+        const float score = hits.lexical(handles[i]);
+        if (score <= 0 || (worded.size() == kWordedMax && score <= worded.back().first)) continue;
+        size_t at = worded.size();
+        while (at > 0 && worded[at - 1].first < score) --at;
+        worded.insert(worded.begin() + static_cast<std::ptrdiff_t>(at), {score, i});
+        if (worded.size() > kWordedMax) worded.pop_back();
+    }
     std::vector<bool> keep(handles.size(), false);
     const auto keep_beside = [&](size_t i) {
         const size_t end = std::min(handles.size(), i + kWindow);
         for (size_t k = i >= kWindow - 1 ? i - (kWindow - 1) : 0; k < end; ++k) keep[k] = true;
     };
-    for (const size_t i : worded) {
-        if (hits.lexical(handles[i]) > 0) keep_beside(i);
-    }
-    for (size_t i = 0; i < handles.size(); ++i) {
-        if (near.contains(handles[i])) keep_beside(i);
+    for (const auto& [score, i] : worded) keep_beside(i);
+    for (const uint64_t handle : near) {
+        const auto at = std::find(handles.begin(), handles.end(), handle);
+        if (at != handles.end()) keep_beside(static_cast<size_t>(at - handles.begin()));
     }
     std::vector<uint64_t> kept;
     for (size_t i = 0; i < handles.size(); ++i) {
@@ -212,12 +211,14 @@ Result<std::vector<FusedDocument>> rank_documents(const index::CollectionView& p
         if (places.emplace(document, candidates.size()).second)
             candidates.emplace_back().document.document = document;
     };
-    std::unordered_set<uint64_t> near;
     for (const index::ScoredPoint& hit : hits.dense) {
-        near.insert(hit.point);
         if (candidates.size() < options.documents) add(points.document_of(hit.point));
     }
     for (const index::RankedDocument& document : hits.documents) add(document.document);
+    for (const index::ScoredPoint& hit : hits.dense) {
+        const auto known = places.find(points.document_of(hit.point));
+        if (known != places.end()) candidates[known->second].near.push_back(hit.point);
+    }
 
     // The vectors of all passages at once: over a network that is one request.
     std::vector<uint64_t> handles;
@@ -226,7 +227,8 @@ Result<std::vector<FusedDocument>> rank_documents(const index::CollectionView& p
         candidate.first = handles.size();
         candidate.document_lexical =
             static_cast<double>(hits.document_scores[candidate.document.document]);
-        for (const uint64_t handle : passages_of(points, hits, near, candidate.document.document)) {
+        for (const uint64_t handle :
+             passages_of(points, hits, candidate.near, candidate.document.document)) {
             const double lexical = static_cast<double>(hits.lexical(handle));
             candidate.passage_lexical = std::max(candidate.passage_lexical, lexical);
             candidate.document.passages.push_back({handle, 0, 0, lexical});

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -491,7 +492,15 @@ Result<void> EmbeddedView::score_words(const Words& words, std::vector<std::vect
                             (tf + flat + slope * static_cast<float>(segment.length(ordinals[i])));
                     }
                 }
-                if (documents != nullptr) {
+                if (documents != nullptr && live.deleted.empty()) {
+                    for (size_t i = 0; i < size;) {
+                        const uint32_t code = codes[ordinals[i]];
+                        uint32_t frequency = 0;
+                        for (; i < size && codes[ordinals[i]] == code; ++i)
+                            frequency += frequencies[i];
+                        counts.add(numbers[code], frequency);
+                    }
+                } else if (documents != nullptr) {
                     for (size_t i = 0; i < size; ++i) {
                         if (!live.is_deleted(ordinals[i]))
                             counts.add(numbers[codes[ordinals[i]]], frequencies[i]);
@@ -623,7 +632,7 @@ namespace {
 class CodeVectors final : public PassageVectors {
   public:
     CodeVectors(size_t width, size_t stride, const kernels::Kernels& kernels, size_t count)
-        : width_(width), stride_(stride), kernels_(kernels) {
+        : width_(width), stride_(stride), kernels_(kernels), ones_(stride, 1) {
         rows_.reserve(count);
     }
     void push(const CodeRows& rows, size_t ordinal) {
@@ -646,10 +655,21 @@ class CodeVectors final : public PassageVectors {
         }
     }
     float dot(size_t i, size_t k) const override {
-        const CodeQuery coded({rows_[i].codes, &rows_[i].scale, stride_, 1}, 0);
+        alignas(64) std::array<int8_t, 1024> fixed;
+        std::vector<int8_t> large;
+        int8_t* codes = fixed.data();
+        if (stride_ > fixed.size()) {
+            large.resize(stride_);
+            codes = large.data();
+        }
+        for (size_t d = 0; d < stride_; ++d)
+            codes[d] = static_cast<int8_t>(rows_[i].codes[d] ^ 0x80U);
         int32_t sum = 0;
-        kernels_.dot_codes(rows_[k].codes, stride_, 1, coded.codes(), &sum);
-        return coded.similarity(sum, rows_[k].scale);
+        int32_t code_sum = 0;
+        kernels_.dot_codes(rows_[k].codes, stride_, 1, codes, &sum);
+        kernels_.dot_codes(rows_[i].codes, stride_, 1, ones_.data(), &code_sum);
+        code_sum -= 128 * static_cast<int32_t>(stride_);
+        return static_cast<float>(sum - 128 * code_sum) * (rows_[i].scale * rows_[k].scale);
     }
     void add(size_t i, float* sum) const override {
         kernels_.add_row(rows_[i].codes, rows_[i].scale, sum, width_);
@@ -684,6 +704,7 @@ class CodeVectors final : public PassageVectors {
     };
     size_t width_, stride_;
     const kernels::Kernels& kernels_;
+    std::vector<int8_t> ones_;
     std::vector<Row> rows_;
 };
 
