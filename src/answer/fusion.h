@@ -16,10 +16,10 @@ struct FusedPassage {
     uint64_t point = 0;  ///< handle into the view
     double score = 0;    ///< of its document × how near it comes to the document's best passage
     double dense = 0;    ///< cosine
-    double lexical = 0;  ///< BM25; 0 when not among the best
+    double lexical = 0;  ///< BM25
 };
 struct FusedDocument {
-    std::string id;
+    uint32_t document = 0;               ///< number in the view
     double score = 0;                    ///< in [0, 1]; the best has 1
     std::vector<FusedPassage> passages;  ///< by their place in the text
 };
@@ -27,6 +27,7 @@ struct FusedDocument {
 struct FusionOptions {
     size_t documents = 100;     ///< taken from each of the dense and the lexical search
     double dense_weight = 0.5;  ///< against the words, in [0, 1]
+    index::Accuracy accuracy = index::Accuracy::Fast;
 };
 
 /// The documents that fit a question best, best first; ties by id. vector: of the question, unit

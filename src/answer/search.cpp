@@ -14,6 +14,7 @@ namespace {
 
 constexpr double kOverlapMax =
     0.5;  // of the shorter of two passages: more is the same passage cut twice
+constexpr size_t kPassagesPerCandidate = 4;  // of a hybrid search
 constexpr double kSharedTermsMax = 0.9;  // of the terms of two passages of one document (Jaccard)
 
 bool is_blank(std::string_view text) {
@@ -51,6 +52,19 @@ Result<std::vector<FusedPassage>> rank_passages(const ReleaseView& view, const Q
                                                request.filter, options, deadline));
         for (const FusedDocument& document : documents) {
             ranked.insert(ranked.end(), document.passages.begin(), document.passages.end());
+        }
+        // Sorting is cheap once only so many are left as a request can want, near-duplicates
+        // included.
+        const size_t wanted = candidates * kPassagesPerCandidate;
+        if (ranked.size() > wanted) {
+            std::vector<double> scores;
+            scores.reserve(ranked.size());
+            for (const FusedPassage& passage : ranked) scores.push_back(passage.score);
+            const auto last = scores.begin() + static_cast<std::ptrdiff_t>(wanted - 1);
+            std::nth_element(scores.begin(), last, scores.end(), std::greater<>());
+            std::erase_if(ranked, [least = *last](const FusedPassage& passage) {
+                return passage.score < least;
+            });
         }
     } else if (request.mode == SearchRequest::Mode::Dense) {
         const auto found = PX_TRY(
@@ -205,7 +219,8 @@ Result<std::vector<std::pair<std::string, double>>> search_documents(const Relea
                                                   request.filter, fusion, deadline));
         for (const FusedDocument& document : ranked) {
             if (documents.size() == request.top_k) break;
-            documents.emplace_back(raw_document_id(document.id), document.score);
+            documents.emplace_back(raw_document_id(view.points->document_name(document.document)),
+                                   document.score);
         }
         return documents;
     }

@@ -60,10 +60,28 @@ struct ManifestId {
     auto operator<=>(const ManifestId&) const = default;
 };
 
-/// What the three searches of one question find.
+/// Whether a dense search may miss a point: Fast finds at least 95 of 100 of the best ones in a
+/// large collection and all in a small one.
+enum class Accuracy { Fast, Exact };
+
+/// A document by its number in a view, from 0.
+struct RankedDocument {
+    uint32_t document = 0;
+    float score = 0;
+};
+
+/// What the searches of one question find.
 struct HybridHits {
-    std::vector<ScoredPoint> dense, lexical;
-    std::vector<ScoredDocument> documents;
+    std::vector<ScoredPoint> dense;         ///< as search_dense() gives them
+    std::vector<RankedDocument> documents;  ///< as search_documents() gives them
+    /// Of every document by its number, as search_documents() scores it; 0 without any term.
+    std::vector<float> document_scores;
+    /// Of every point, as search_lexical() scores it: [handle >> 32][handle & 0xFFFFFFFF].
+    std::vector<std::vector<float>> point_scores;
+
+    float lexical(uint64_t handle) const {
+        return point_scores[handle >> 32][handle & 0xFFFFFFFFU];
+    }
 };
 
 /// Vectors of points: rows[i] has CollectionView::width() floats. They live as long as this and the
@@ -71,6 +89,20 @@ struct HybridHits {
 struct VectorRows {
     std::vector<const float*> rows;
     std::shared_ptr<const void> owner;  ///< of what is not the view's
+};
+
+/// Vectors of some points to compare with each other and with questions, numbered in the order they
+/// were asked for. How near they are is known to about 0.005 where only codes are kept.
+class PassageVectors {
+  public:
+    virtual ~PassageVectors() = default;
+    /// out[i] = the dot product of query and vector i, for all of them.
+    virtual void dots(const std::vector<float>& query, float* out) const = 0;
+    virtual float dot(size_t i, size_t k) const = 0;
+    /// Adds a vector to width floats.
+    virtual void add(size_t i, float* sum) const = 0;
+    /// [n, n] products of n vectors of unit length, row-major; the diagonal is 0.
+    virtual std::vector<float> products(const std::vector<std::vector<float>>& vectors) const = 0;
 };
 
 /// One release's points, opened read-only. Thread-safe. Ties are ordered by ChunkId. Where the
@@ -82,10 +114,10 @@ class CollectionView {
     virtual const ManifestId& manifest() const = 0;
     virtual uint64_t point_count() const = 0;
     virtual size_t width() const = 0;  ///< 0 for the empty collection
-    /// Cosine (vectors are unit length), exact: int8 scan with f32 rescoring. Best first.
-    virtual Result<std::vector<ScoredPoint>> search_dense(const std::vector<float>& query,
-                                                          size_t top_k, const Filter& filter,
-                                                          const Deadline& deadline) const = 0;
+    /// Cosine (vectors are unit length), of full precision. Best first.
+    virtual Result<std::vector<ScoredPoint>> search_dense(
+        const std::vector<float>& query, size_t top_k, const Filter& filter,
+        const Deadline& deadline, Accuracy accuracy = Accuracy::Fast) const = 0;
     /// BM25 (k1 = 1.2, b = 0.75) over analysed title + author + text. Best first; points without
     /// any term are left out.
     virtual Result<std::vector<ScoredPoint>> search_lexical(std::string_view query, size_t top_k,
@@ -97,10 +129,17 @@ class CollectionView {
     virtual Result<std::vector<ScoredDocument>> search_documents(
         std::string_view query, size_t top_k, const Filter& filter,
         const Deadline& deadline) const = 0;
-    /// The three searches above at once: one request where they go over a network.
+    /// The nearest points and the best documents by words, with the words' score of everything: one
+    /// request where it goes over a network.
+    struct HybridCounts {
+        size_t points = 0, documents = 0;  ///< at most
+    };
     virtual Result<HybridHits> search_hybrid(const std::vector<float>& vector,
-                                             std::string_view text, size_t top_k,
-                                             const Filter& filter, const Deadline& deadline) const;
+                                             std::string_view text, HybridCounts counts,
+                                             const Filter& filter, const Deadline& deadline,
+                                             Accuracy accuracy = Accuracy::Fast) const = 0;
+    virtual Result<std::unique_ptr<const PassageVectors>> passage_vectors(
+        const std::vector<uint64_t>& handles, const Deadline& deadline) const;
     virtual Result<VectorRows> vectors(const std::vector<uint64_t>& handles,
                                        const Deadline& deadline) const = 0;
     /// Payload and text of points, in order, without their vectors. Cost: one copy of each.
@@ -111,8 +150,15 @@ class CollectionView {
     /// Handles of every point, ascending by ChunkId.
     virtual std::vector<uint64_t> all() const = 0;
     virtual std::optional<uint64_t> find(const chunk::ChunkId& id) const = 0;
-    /// The point's document alone.
-    virtual std::string document_id(uint64_t handle) const = 0;
+    /// The number of the point's document.
+    virtual uint32_t document_of(uint64_t handle) const = 0;
+    /// The id of a document; it lives as long as the view.
+    virtual std::string_view document_name(uint32_t document) const = 0;
+    /// Handles of a document's points, by span.start.
+    virtual std::vector<uint64_t> points_in(uint32_t document) const = 0;
+    std::string document_id(uint64_t handle) const {
+        return std::string(document_name(document_of(handle)));
+    }
     /// Handles of a document's points, by span.start.
     virtual std::vector<uint64_t> points_of(std::string_view document_id) const = 0;
 };

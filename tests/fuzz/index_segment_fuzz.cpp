@@ -51,7 +51,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
             live.living_length = (*segment)->total_length();
             const EmbeddedView view({}, (*segment)->width(), {live}, kernels::kScalar);
             (void)view.search_dense(std::vector<float>((*segment)->width(), 0.1F), 5, {},
-                                    Deadline::never());
+                                    Deadline::never(), Accuracy::Fast);
+            (void)view.search_hybrid(std::vector<float>((*segment)->width(), 0.1F),
+                                     "the inflation outlook", {5, 5}, {}, Deadline::never(),
+                                     Accuracy::Fast);
             (void)view.search_lexical("inflation outlook", 5, {}, Deadline::never());
             for (uint64_t i = 0; i < (*segment)->point_count() && i < 100; ++i)
                 (void)view.points_of(view.point(i).document_id);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -18,6 +19,12 @@ namespace {
 
 constexpr size_t kBlockRows = 512;  // rows between looks at the deadline, and codes scored at once
 constexpr size_t kPostingsPerCheck = 65536;  // postings between looks at the deadline
+constexpr size_t kBeamMin = 96;              // nearest points a graph is searched for at least
+// What one row costs in a scan and in a graph, where it comes from anywhere, and how many rows a
+// point of the beam makes a graph look at; measured with 384 dimensions (bench/vector_index.py).
+constexpr double kScanRow = 1.0;
+constexpr double kGraphRow = 2.0;
+constexpr double kRowsPerBeam = 16.0;
 
 uint64_t make_handle(size_t segment, size_t ordinal) {
     return (static_cast<uint64_t>(segment) << 32) | ordinal;
@@ -67,7 +74,8 @@ std::optional<Bitmap> allowed_points(const LiveSegment& live, const FoldedFilter
         const auto code = segment.document().names.find(*filter.document_id);
         if (!code) return std::nullopt;
         allowed = Bitmap(segment.point_count());
-        for (const uint32_t ordinal : segment.points_of(*code)) allowed.set(ordinal);
+        const auto [first, last] = segment.points_of(*code);
+        for (uint32_t ordinal = first; ordinal < last; ++ordinal) allowed.set(ordinal);
     } else {
         allowed = Bitmap(segment.point_count(), true);
     }
@@ -127,6 +135,15 @@ void for_allowed_rows(const Bitmap& allowed, size_t begin, size_t end, Body&& bo
             body(w * 64 + bit, 1);
         }
     }
+}
+
+/// A graph passes over what a filter forbids, so that it looks at more rows the less is allowed; a
+/// scan looks at fewer.
+bool is_graph_cheaper(const Segment& segment, size_t beam, size_t allowed_count) {
+    if (segment.graph().empty() || allowed_count == 0) return false;
+    const double share = static_cast<double>(allowed_count) / segment.point_count();
+    return kGraphRow * kRowsPerBeam * static_cast<double>(beam) / share <
+           kScanRow * static_cast<double>(allowed_count);
 }
 
 struct Candidate {
@@ -190,7 +207,14 @@ void EmbeddedView::number_documents() {
             const auto next = static_cast<uint32_t>(document_names_.size());
             of_segment[code] =
                 segments_.size() == 1 ? next : numbers.emplace(names[code], next).first->second;
-            if (of_segment[code] == next) document_names_.push_back(names[code]);
+            const Place place{static_cast<uint32_t>(document_of_.size() - 1),
+                              static_cast<uint32_t>(code)};
+            if (of_segment[code] == next) {
+                document_names_.push_back(names[code]);
+                first_places_.push_back(place);
+            } else {
+                more_places_[of_segment[code]].push_back(place);
+            }
         }
         document_lengths_.resize(document_names_.size(), 0);
         lives.resize(document_names_.size(), false);
@@ -224,35 +248,13 @@ std::vector<ScoredPoint> EmbeddedView::best(std::vector<ScoredPoint> found, size
 
 Result<std::vector<ScoredPoint>> EmbeddedView::search_dense(const std::vector<float>& query,
                                                             size_t top_k, const Filter& filter,
-                                                            const Deadline& deadline) const {
+                                                            const Deadline& deadline,
+                                                            Accuracy accuracy) const {
     PX_TRY(deadline.check());
     if (segments_.empty() || top_k == 0) return std::vector<ScoredPoint>();
     PX_TRY(check_query(query, width_));
-    // The query in int8, and how far that is from the query.
     const size_t stride = segments_.front().segment->stride();
-    std::vector<int8_t> codes(stride, 0);
-    float largest = 0;
-    for (const float x : query) {
-        largest = std::max(largest, std::fabs(x));
-    }
-    const float query_scale = largest / 127.0F;
-    double query_error = 0;
-    double query_norm = 0;
-    int32_t code_sum = 0;
-    for (size_t i = 0; i < width_; ++i) {
-        const float steps = query_scale < std::numeric_limits<float>::min()
-                                ? 0.0F
-                                : std::nearbyint(query[i] / query_scale);
-        const int code = static_cast<int>(std::clamp(steps, -127.0F, 127.0F));
-        codes[i] = static_cast<int8_t>(code);
-        code_sum += code;
-        const double difference = query[i] - static_cast<double>(query_scale) * code;
-        query_error += difference * difference;
-        query_norm += static_cast<double>(query[i]) * query[i];
-    }
-    query_error = std::sqrt(query_error);
-    query_norm = std::sqrt(query_norm);
-
+    const CodeQuery coded(query.data(), width_, stride);
     const FoldedFilter folded(filter);
     const size_t k = std::min<uint64_t>(top_k, point_count_);
     Floor floor(k);
@@ -266,24 +268,33 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_dense(const std::vector<fl
         if (!allowed) continue;
         // |p·q − p̂·q̂| <= error_max‖q‖ + norm_max‖q − q̂‖ (docs/formats/segment.md), and rounding of
         // the f32 arithmetic.
-        const auto bound =
-            static_cast<float>(segment.error_max() * query_norm + segment.norm_max() * query_error +
-                               1e-5 * (1 + segment.norm_max() * query_norm));
+        const auto bound = static_cast<float>(segment.error_max() * coded.norm() +
+                                              segment.norm_max() * coded.error() +
+                                              1e-5 * (1 + segment.norm_max() * coded.norm()));
         const size_t n = segment.point_count();
+        const CodeRows rows = segment.rows();
+        const auto take = [&](uint32_t ordinal, float similarity) {
+            floor.add(similarity - bound);
+            candidates.push_back({make_handle(s, ordinal), similarity + bound});
+        };
+        const size_t beam = std::max(kBeamMin, k + k / 4);
+        const size_t allowed_count = allowed->empty() ? n : allowed->count();
+        if (accuracy == Accuracy::Fast && is_graph_cheaper(segment, beam, allowed_count)) {
+            for (const Near& near : search_graph(segment.graph(), rows, coded, beam,
+                                                 allowed->empty() ? nullptr : &*allowed, kernels_))
+                take(near.ordinal, near.similarity);
+            continue;
+        }
         for (size_t begin = 0; begin < n; begin += kBlockRows) {
             PX_TRY(deadline.check());
             for_allowed_rows(
                 *allowed, begin, std::min(n, begin + kBlockRows), [&](size_t first, size_t count) {
-                    kernels_.dot_codes(segment.codes() + first * stride, stride, count,
-                                       codes.data(), dots.data());
+                    kernels_.dot_codes(rows.at(first), stride, count, coded.codes(), dots.data());
                     for (size_t i = 0; i < count; ++i) {
-                        const float approximate = static_cast<float>(dots[i] - 128 * code_sum) *
-                                                  (query_scale * segment.scales()[first + i]);
-                        const float upper = approximate + bound;
-                        if (!(upper >= floor.value())) continue;
+                        const float similarity = coded.similarity(dots[i], rows.scales[first + i]);
+                        if (!(similarity + bound >= floor.value())) continue;
                         if (!allowed->empty() && !allowed->test(first + i)) continue;
-                        floor.add(approximate - bound);
-                        candidates.push_back({make_handle(s, first + i), upper});
+                        take(static_cast<uint32_t>(first + i), similarity);
                     }
                 });
             if (candidates.size() > compact_at) {
@@ -293,103 +304,256 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_dense(const std::vector<fl
             }
         }
     }
+    std::erase_if(candidates, [&](const Candidate& c) { return c.upper < floor.value(); });
     std::vector<ScoredPoint> found;
+    found.reserve(candidates.size());
+    constexpr size_t kAhead = 4;
     for (size_t i = 0; i < candidates.size(); ++i) {
         if (i % kBlockRows == 0) PX_TRY(deadline.check());
-        const Candidate& candidate = candidates[i];
-        if (candidate.upper < floor.value()) continue;
-        const Segment& segment = *segments_[segment_of(candidate.handle)].segment;
-        found.push_back(
-            {candidate.handle,
-             kernels_.dot_f32(segment.vector(ordinal_of(candidate.handle)), query.data(), width_)});
+        const auto row_of = [&](size_t place) {
+            const uint64_t handle = candidates[place].handle;
+            return segments_[segment_of(handle)].segment->vector(ordinal_of(handle));
+        };
+        if (i + kAhead < candidates.size()) {
+            const float* next = row_of(i + kAhead);
+            for (size_t d = 0; d < width_; d += 16) __builtin_prefetch(next + d);
+        }
+        found.push_back({candidates[i].handle, kernels_.dot_f32(row_of(i), query.data(), width_)});
     }
     return best(std::move(found), k);
+}
+
+/// The terms of a question.
+struct EmbeddedView::Words {
+    std::vector<std::string> terms;  ///< in order
+    /// How often each stands there, ascending by term: the order of all sums.
+    std::map<std::string_view, double> single;
+    std::map<std::pair<std::string_view, std::string_view>, double> pairs;
+
+    explicit Words(std::string_view question) : terms(query_terms(question)) {
+        for (size_t i = 0; i < terms.size(); ++i) {
+            single[terms[i]] += 1;
+            if (i > 0 && makes_phrases(terms[i - 1]) && makes_phrases(terms[i]))
+                pairs[{terms[i - 1], terms[i]}] += 1;
+        }
+    }
+};
+
+namespace {
+
+/// How often a term or pair stands in documents. Points of a document stand together in a segment.
+class DocumentCounts {
+  public:
+    DocumentCounts(size_t documents, bool repeat) : repeat_(repeat) {
+        if (repeat) frequencies_.resize(documents, 0);
+    }
+    void add(uint32_t document, uint32_t frequency) {
+        if (repeat_) {
+            if (frequencies_[document] == 0) counts_.emplace_back(document, 0);
+            frequencies_[document] += frequency;
+        } else if (!counts_.empty() && counts_.back().first == document) {
+            counts_.back().second += frequency;
+        } else {
+            counts_.emplace_back(document, frequency);
+        }
+    }
+    /// (document, how often), and forgets them.
+    template <class Take>
+    void drain(Take&& take) {
+        for (auto& [document, frequency] : counts_) {
+            if (repeat_) frequency = std::exchange(frequencies_[document], 0U);
+            take(document, frequency);
+        }
+        counts_.clear();
+    }
+    size_t size() const { return counts_.size(); }
+
+  private:
+    bool repeat_;  ///< documents may come again: they have points in several segments
+    std::vector<uint32_t> frequencies_;
+    std::vector<std::pair<uint32_t, uint32_t>> counts_;
+};
+
+/// Calls found(ordinal, how often) for every point where second follows first.
+template <class Found>
+bool for_pairs(const TermPostings& first, const TermPostings& second, uint32_t point_count,
+               Found&& found) {
+    PostingsReader a(first, point_count);
+    PostingsReader b(second, point_count);
+    std::vector<uint32_t> first_places;
+    std::vector<uint32_t> second_places;
+    size_t i = 0;
+    size_t k = 0;
+    bool more = a.next() && b.next();
+    while (more) {
+        const uint32_t at_a = a.ordinals()[i];
+        const uint32_t at_b = b.ordinals()[k];
+        if (at_a == at_b) {
+            a.positions(i, first_places);
+            b.positions(k, second_places);
+            if (a.corrupt() || b.corrupt()) break;
+            uint32_t together = 0;
+            for (size_t x = 0, y = 0; x < first_places.size() && y < second_places.size();) {
+                const uint32_t wanted = first_places[x] + 1;
+                if (second_places[y] == wanted) ++together;
+                if (second_places[y] <= wanted) {
+                    ++y;
+                } else {
+                    ++x;
+                }
+            }
+            if (together > 0) found(at_a, together);
+        }
+        if (at_a <= at_b && ++i == a.size()) {
+            i = 0;
+            more = a.next() && a.seek(at_b);
+        }
+        if (more && at_b <= at_a && ++k == b.size()) {
+            k = 0;
+            more = b.next() && b.seek(at_a);
+        }
+    }
+    return !a.corrupt() && !b.corrupt();
+}
+
+}  // namespace
+
+// The sums have the order and precision of the Qdrant adapter: equal scores, to the bit.
+Result<void> EmbeddedView::score_words(const Words& words, std::vector<std::vector<float>>* points,
+                                       std::vector<double>* documents,
+                                       const Deadline& deadline) const {
+    const auto point_total = static_cast<double>(point_count_);
+    const double point_mean =
+        std::max(1.0, static_cast<double>(total_length_) / std::max(1.0, point_total));
+    const auto flat = static_cast<float>(kK1 * (1 - kB));
+    const auto slope = static_cast<float>(kK1 * kB / point_mean);
+    const auto document_total = static_cast<double>(document_count_);
+    const double document_mean =
+        std::max(1.0, static_cast<double>(total_length_) / std::max(1.0, document_total));
+    const auto idf = [](double total, double df) {
+        return std::log(1 + (total - df + 0.5) / (df + 0.5));
+    };
+    for (const LiveSegment& live : segments_) PX_TRY(live.segment->verify_rest());
+    if (points != nullptr) {
+        points->resize(segments_.size());
+        for (size_t s = 0; s < segments_.size(); ++s)
+            (*points)[s].assign(segments_[s].segment->point_count(), 0.0F);
+    }
+    if (documents != nullptr) documents->assign(document_names_.size(), 0);
+    DocumentCounts counts(document_names_.size(), segments_.size() > 1);
+    const auto add_counted = [&](double weight) {
+        weight *= (kK1 + 1) * idf(document_total, static_cast<double>(counts.size()));
+        counts.drain([&](uint32_t number, uint32_t frequency) {
+            const double tf = frequency;
+            (*documents)[number] +=
+                weight * tf /
+                (tf + kK1 * (1 - kB + kB * document_lengths_[number] / document_mean));
+        });
+    };
+    size_t until_check = kPostingsPerCheck;
+    for (const auto& [word, times] : words.single) {
+        PX_TRY(deadline.check());
+        std::vector<std::optional<TermPostings>> postings(segments_.size());
+        uint64_t df = 0;  // living points that have the term
+        for (size_t s = 0; s < segments_.size(); ++s) {
+            const LiveSegment& live = segments_[s];
+            postings[s] = live.segment->postings(word);
+            if (!postings[s] || points == nullptr) continue;
+            if (live.deleted.empty()) {
+                df += postings[s]->df;
+                continue;
+            }
+            PostingsReader reader(*postings[s], live.segment->point_count());
+            while (reader.next()) {
+                for (size_t i = 0; i < reader.size(); ++i)
+                    df += live.deleted.test(reader.ordinals()[i]) ? 0 : 1;
+            }
+        }
+        const auto weight = static_cast<float>(
+            times * idf(point_total, static_cast<double>(std::min<uint64_t>(df, point_count_))) *
+            (kK1 + 1));
+        for (size_t s = 0; s < segments_.size(); ++s) {
+            if (!postings[s]) continue;
+            const LiveSegment& live = segments_[s];
+            const Segment& segment = *live.segment;
+            PostingsReader reader(*postings[s], segment.point_count());
+            const uint32_t* codes = segment.document().codes.data();
+            const uint32_t* numbers = document_of_[s].data();
+            while (reader.next()) {
+                const size_t size = reader.size();
+                const uint32_t* ordinals = reader.ordinals();
+                const uint32_t* frequencies = reader.frequencies();
+                if (points != nullptr) {
+                    float* scores = (*points)[s].data();
+                    for (size_t i = 0; i < size; ++i) {
+                        const auto tf = static_cast<float>(frequencies[i]);
+                        scores[ordinals[i]] +=
+                            weight * tf /
+                            (tf + flat + slope * static_cast<float>(segment.length(ordinals[i])));
+                    }
+                }
+                if (documents != nullptr && live.deleted.empty()) {
+                    for (size_t i = 0; i < size;) {
+                        const uint32_t code = codes[ordinals[i]];
+                        uint32_t frequency = 0;
+                        for (; i < size && codes[ordinals[i]] == code; ++i)
+                            frequency += frequencies[i];
+                        counts.add(numbers[code], frequency);
+                    }
+                } else if (documents != nullptr) {
+                    for (size_t i = 0; i < size; ++i) {
+                        if (!live.is_deleted(ordinals[i]))
+                            counts.add(numbers[codes[ordinals[i]]], frequencies[i]);
+                    }
+                }
+                if (until_check <= size) {
+                    until_check = kPostingsPerCheck;
+                    PX_TRY(deadline.check());
+                }
+                until_check -= std::min(until_check, size);
+            }
+            if (reader.corrupt()) return corrupt(segment);
+        }
+        if (documents != nullptr) add_counted(times);
+    }
+    if (documents == nullptr) return {};
+    for (const auto& [pair, times] : words.pairs) {
+        PX_TRY(deadline.check());
+        for (size_t s = 0; s < segments_.size(); ++s) {
+            const LiveSegment& live = segments_[s];
+            const Segment& segment = *live.segment;
+            const auto first = segment.postings(pair.first);
+            const auto second = segment.postings(pair.second);
+            if (!first || !second) continue;
+            const bool sound = for_pairs(
+                *first, *second, segment.point_count(), [&](uint32_t ordinal, uint32_t frequency) {
+                    if (!live.is_deleted(ordinal))
+                        counts.add(document_of_[s][segment.document().codes[ordinal]], frequency);
+                });
+            if (!sound) return corrupt(segment);
+        }
+        add_counted(times * kPhraseWeight);
+    }
+    return {};
 }
 
 Result<std::vector<ScoredPoint>> EmbeddedView::search_lexical(std::string_view query, size_t top_k,
                                                               const Filter& filter,
                                                               const Deadline& deadline) const {
     PX_TRY(deadline.check());
-    if (segments_.empty() || top_k == 0) return std::vector<ScoredPoint>();
-    std::vector<std::string> words = query_terms(query);
-    std::sort(words.begin(), words.end());
-    struct Term {
-        std::string text;
-        double weight = 1;  // times in the query, then × idf
-        uint64_t df = 0;
-    };
-    std::vector<Term> terms;
-    for (std::string& word : words) {
-        if (!terms.empty() && terms.back().text == word) {
-            terms.back().weight += 1;
-        } else {
-            terms.push_back({std::move(word), 1, 0});
-        }
-    }
-    // Living points that have each term, over the whole collection.
-    for (const LiveSegment& live : segments_) {
-        PX_TRY(live.segment->verify_rest());
-        for (Term& term : terms) {
-            const auto postings = live.segment->postings(term.text);
-            if (!postings) continue;
-            if (live.deleted.empty()) {
-                term.df += postings->df;
-                continue;
-            }
-            PostingsReader reader(postings->bytes, live.segment->point_count());
-            uint32_t ordinal = 0;
-            uint32_t frequency = 0;
-            while (reader.next(ordinal, frequency)) term.df += live.deleted.test(ordinal) ? 0 : 1;
-            if (reader.corrupt()) return corrupt(*live.segment);
-        }
-        PX_TRY(deadline.check());
-    }
-    const auto total = static_cast<double>(point_count_);
-    for (Term& term : terms) {
-        const auto df = static_cast<double>(std::min<uint64_t>(term.df, point_count_));
-        term.weight *= std::log(1 + (total - df + 0.5) / (df + 0.5));
-    }
-    const double mean_length =
-        std::max(1.0, static_cast<double>(total_length_) / std::max(1.0, total));
-
+    std::vector<ScoredPoint> found;
+    if (segments_.empty() || top_k == 0) return found;
+    std::vector<std::vector<float>> scores;
+    PX_TRY(score_words(Words(query), &scores, nullptr, deadline));
     const FoldedFilter folded(filter);
     const size_t k = std::min<uint64_t>(top_k, point_count_);
     Floor floor(k);
-    std::vector<ScoredPoint> found;
     size_t compact_at = 4096 + 8 * k;
-    std::vector<float> scores;
     for (size_t s = 0; s < segments_.size(); ++s) {
-        const LiveSegment& live = segments_[s];
-        const Segment& segment = *live.segment;
-        const auto allowed = allowed_points(live, folded);
+        const auto allowed = allowed_points(segments_[s], folded);
         if (!allowed) continue;
-        scores.assign(segment.point_count(), 0.0F);
-        bool any = false;
-        size_t until_check = kPostingsPerCheck;
-        for (const Term& term : terms) {
-            const auto postings = segment.postings(term.text);
-            if (!postings) continue;
-            any = true;
-            PostingsReader reader(postings->bytes, segment.point_count());
-            uint32_t ordinal = 0;
-            uint32_t frequency = 0;
-            const auto weight = static_cast<float>(term.weight * (kK1 + 1));
-            const auto flat = static_cast<float>(kK1 * (1 - kB));
-            const auto slope = static_cast<float>(kK1 * kB / mean_length);
-            while (reader.next(ordinal, frequency)) {
-                const auto tf = static_cast<float>(frequency);
-                scores[ordinal] +=
-                    weight * tf / (tf + flat + slope * static_cast<float>(segment.length(ordinal)));
-                if (--until_check == 0) {
-                    until_check = kPostingsPerCheck;
-                    PX_TRY(deadline.check());
-                }
-            }
-            if (reader.corrupt()) return corrupt(segment);
-        }
-        if (!any) continue;
-        for (size_t ordinal = 0; ordinal < scores.size(); ++ordinal) {
-            const float score = scores[ordinal];
+        for (size_t ordinal = 0; ordinal < scores[s].size(); ++ordinal) {
+            const float score = scores[s][ordinal];
             if (score <= 0 || score < floor.value()) continue;
             if (!allowed->empty() && !allowed->test(ordinal)) continue;
             floor.add(score);
@@ -403,115 +567,22 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_lexical(std::string_view q
     return best(std::move(found), k);
 }
 
-Result<std::vector<ScoredDocument>> EmbeddedView::search_documents(std::string_view query,
-                                                                   size_t top_k,
-                                                                   const Filter& filter,
-                                                                   const Deadline& deadline) const {
-    PX_TRY(deadline.check());
-    std::vector<ScoredDocument> found;
-    if (document_count_ == 0 || top_k == 0) return found;
-    const std::vector<std::string> terms = query_terms(query);
-    std::map<std::string_view, double> words;
-    std::map<std::pair<std::string_view, std::string_view>, double> pairs;
-    for (size_t i = 0; i < terms.size(); ++i) {
-        words[terms[i]] += 1;
-        if (i > 0 && makes_phrases(terms[i - 1]) && makes_phrases(terms[i]))
-            pairs[{terms[i - 1], terms[i]}] += 1;
-    }
-
+std::vector<uint32_t> EmbeddedView::best_documents(const std::vector<double>& scores, size_t top_k,
+                                                   const Filter& filter) const {
     // Which documents a filter admits; empty: all.
     std::vector<bool> admitted;
     const FoldedFilter folded(filter);
-    if (folded.restricts) admitted.resize(document_names_.size(), false);
-    for (size_t s = 0; s < segments_.size(); ++s) {
-        PX_TRY(segments_[s].segment->verify_rest());
-        if (!folded.restricts) continue;
-        const auto allowed = allowed_points(segments_[s], folded);
-        if (!allowed) continue;
-        const auto& codes = segments_[s].segment->document().codes;
-        for (size_t ordinal = 0; ordinal < codes.size(); ++ordinal) {
-            if (allowed->test(ordinal)) admitted[document_of_[s][codes[ordinal]]] = true;
-        }
-    }
-
-    const auto total = static_cast<double>(document_count_);
-    const double mean_length = std::max(1.0, static_cast<double>(total_length_) / total);
-    std::vector<double> scores(document_names_.size(), 0);
-    std::vector<uint32_t> frequencies(document_names_.size(), 0);
-    std::vector<uint32_t> touched;
-    const auto count = [&](size_t s, uint32_t ordinal, uint32_t frequency) {
-        if (segments_[s].is_deleted(ordinal)) return;
-        const uint32_t number = document_of_[s][segments_[s].segment->document().codes[ordinal]];
-        if (frequencies[number] == 0) touched.push_back(number);
-        frequencies[number] += frequency;
-    };
-    const auto add_counted = [&](double weight) {
-        const auto df = static_cast<double>(touched.size());
-        weight *= (kK1 + 1) * std::log(1 + (total - df + 0.5) / (df + 0.5));
-        for (const uint32_t number : touched) {
-            const double tf = std::exchange(frequencies[number], 0U);
-            scores[number] +=
-                weight * tf / (tf + kK1 * (1 - kB + kB * document_lengths_[number] / mean_length));
-        }
-        touched.clear();
-    };
-    for (const auto& [word, times] : words) {
-        PX_TRY(deadline.check());
+    if (folded.restricts) {
+        admitted.resize(document_names_.size(), false);
         for (size_t s = 0; s < segments_.size(); ++s) {
-            const Segment& segment = *segments_[s].segment;
-            const auto postings = segment.postings(word);
-            if (!postings) continue;
-            PostingsReader reader(postings->bytes, segment.point_count());
-            uint32_t ordinal = 0;
-            uint32_t frequency = 0;
-            while (reader.next(ordinal, frequency)) count(s, ordinal, frequency);
-            if (reader.corrupt()) return corrupt(segment);
-        }
-        add_counted(times);
-    }
-    std::vector<uint32_t> first_places;
-    std::vector<uint32_t> second_places;
-    for (const auto& [pair, times] : pairs) {
-        PX_TRY(deadline.check());
-        for (size_t s = 0; s < segments_.size(); ++s) {
-            const Segment& segment = *segments_[s].segment;
-            const auto first = segment.postings(pair.first);
-            const auto second = segment.postings(pair.second);
-            if (!first || !second) continue;
-            PostingsReader a(first->bytes, segment.point_count());
-            PostingsReader b(second->bytes, segment.point_count());
-            uint32_t at_a = 0;
-            uint32_t at_b = 0;
-            uint32_t frequency = 0;
-            bool more = a.next(at_a, frequency) && b.next(at_b, frequency);
-            while (more) {
-                if (at_a < at_b) {
-                    more = a.next(at_a, frequency);
-                } else if (at_b < at_a) {
-                    more = b.next(at_b, frequency);
-                } else {
-                    a.positions(first_places);
-                    b.positions(second_places);
-                    uint32_t together = 0;
-                    for (size_t i = 0, j = 0;
-                         i < first_places.size() && j < second_places.size();) {
-                        const uint32_t wanted = first_places[i] + 1;
-                        if (second_places[j] == wanted) ++together;
-                        if (second_places[j] <= wanted) {
-                            ++j;
-                        } else {
-                            ++i;
-                        }
-                    }
-                    if (together > 0) count(s, at_a, together);
-                    more = a.next(at_a, frequency) && b.next(at_b, frequency);
-                }
+            const auto allowed = allowed_points(segments_[s], folded);
+            if (!allowed) continue;
+            const auto& codes = segments_[s].segment->document().codes;
+            for (size_t ordinal = 0; ordinal < codes.size(); ++ordinal) {
+                if (allowed->test(ordinal)) admitted[document_of_[s][codes[ordinal]]] = true;
             }
-            if (a.corrupt() || b.corrupt()) return corrupt(segment);
         }
-        add_counted(times * kPhraseWeight);
     }
-
     std::vector<uint32_t> ranked;
     for (uint32_t number = 0; number < scores.size(); ++number) {
         if (scores[number] > 0 && (admitted.empty() || admitted[number])) ranked.push_back(number);
@@ -520,14 +591,133 @@ Result<std::vector<ScoredDocument>> EmbeddedView::search_documents(std::string_v
         return scores[a] != scores[b] ? scores[a] > scores[b]
                                       : document_names_[a] < document_names_[b];
     };
-    const size_t k = std::min(top_k, ranked.size());
-    std::partial_sort(ranked.begin(), ranked.begin() + static_cast<std::ptrdiff_t>(k), ranked.end(),
-                      better);
-    for (size_t i = 0; i < k; ++i) {
-        found.push_back(
-            {std::string(document_names_[ranked[i]]), static_cast<float>(scores[ranked[i]])});
-    }
+    const auto k = static_cast<std::ptrdiff_t>(std::min(top_k, ranked.size()));
+    std::nth_element(ranked.begin(), ranked.begin() + k, ranked.end(), better);
+    ranked.resize(static_cast<size_t>(k));
+    std::sort(ranked.begin(), ranked.end(), better);
+    return ranked;
+}
+
+Result<std::vector<ScoredDocument>> EmbeddedView::search_documents(std::string_view query,
+                                                                   size_t top_k,
+                                                                   const Filter& filter,
+                                                                   const Deadline& deadline) const {
+    PX_TRY(deadline.check());
+    std::vector<ScoredDocument> found;
+    if (document_count_ == 0 || top_k == 0) return found;
+    std::vector<double> scores;
+    PX_TRY(score_words(Words(query), nullptr, &scores, deadline));
+    for (const uint32_t number : best_documents(scores, top_k, filter))
+        found.push_back({std::string(document_names_[number]), static_cast<float>(scores[number])});
     return found;
+}
+
+Result<HybridHits> EmbeddedView::search_hybrid(const std::vector<float>& vector,
+                                               std::string_view text, HybridCounts counts,
+                                               const Filter& filter, const Deadline& deadline,
+                                               Accuracy accuracy) const {
+    HybridHits hits;
+    hits.dense = PX_TRY(search_dense(vector, counts.points, filter, deadline, accuracy));
+    std::vector<double> scores;
+    PX_TRY(score_words(Words(text), &hits.point_scores, &scores, deadline));
+    hits.document_scores.assign(scores.begin(), scores.end());
+    for (const uint32_t number : best_documents(scores, counts.documents, filter))
+        hits.documents.push_back({number, hits.document_scores[number]});
+    return hits;
+}
+
+namespace {
+
+/// Codes of points, in place.
+class CodeVectors final : public PassageVectors {
+  public:
+    CodeVectors(size_t width, size_t stride, const kernels::Kernels& kernels, size_t count)
+        : width_(width), stride_(stride), kernels_(kernels), ones_(stride, 1) {
+        rows_.reserve(count);
+    }
+    void push(const CodeRows& rows, size_t ordinal) {
+        rows_.push_back({rows.at(ordinal), rows.scales[ordinal]});
+    }
+    void dots(const std::vector<float>& query, float* out) const override {
+        const CodeQuery coded(query.data(), width_, stride_);
+        int32_t sums[64];
+        for (size_t i = 0; i < rows_.size();) {
+            // Passages of a document stand together.
+            size_t count = 1;
+            while (i + count < rows_.size() && count < std::size(sums) &&
+                   rows_[i + count].codes == rows_[i].codes + count * stride_) {
+                ++count;
+            }
+            kernels_.dot_codes(rows_[i].codes, stride_, count, coded.codes(), sums);
+            for (size_t k = 0; k < count; ++k)
+                out[i + k] = coded.similarity(sums[k], rows_[i + k].scale);
+            i += count;
+        }
+    }
+    float dot(size_t i, size_t k) const override {
+        alignas(64) std::array<int8_t, 1024> fixed;
+        std::vector<int8_t> large;
+        int8_t* codes = fixed.data();
+        if (stride_ > fixed.size()) {
+            large.resize(stride_);
+            codes = large.data();
+        }
+        for (size_t d = 0; d < stride_; ++d)
+            codes[d] = static_cast<int8_t>(rows_[i].codes[d] ^ 0x80U);
+        int32_t sum = 0;
+        int32_t code_sum = 0;
+        kernels_.dot_codes(rows_[k].codes, stride_, 1, codes, &sum);
+        kernels_.dot_codes(rows_[i].codes, stride_, 1, ones_.data(), &code_sum);
+        code_sum -= 128 * static_cast<int32_t>(stride_);
+        return static_cast<float>(sum - 128 * code_sum) * (rows_[i].scale * rows_[k].scale);
+    }
+    void add(size_t i, float* sum) const override {
+        kernels_.add_row(rows_[i].codes, rows_[i].scale, sum, width_);
+    }
+    std::vector<float> products(const std::vector<std::vector<float>>& vectors) const override {
+        const size_t n = vectors.size();
+        std::vector<CodeQuery> coded;
+        coded.reserve(n);
+        std::vector<uint8_t> rows(n * stride_);
+        for (size_t i = 0; i < n; ++i) {
+            const CodeQuery& own = coded.emplace_back(vectors[i].data(), width_, stride_);
+            for (size_t d = 0; d < stride_; ++d)
+                rows[i * stride_ + d] = static_cast<uint8_t>(own.codes()[d] + 128);
+        }
+        std::vector<float> all(n * n, 0.0F);
+        std::vector<int32_t> sums(n);
+        for (size_t i = 0; i < n; ++i) {
+            kernels_.dot_codes(rows.data() + (i + 1) * stride_, stride_, n - i - 1,
+                               coded[i].codes(), sums.data());
+            for (size_t k = i + 1; k < n; ++k) {
+                all[i * n + k] = all[k * n + i] =
+                    coded[i].similarity(sums[k - i - 1], coded[k].scale());
+            }
+        }
+        return all;
+    }
+
+  private:
+    struct Row {
+        const uint8_t* codes;
+        float scale;
+    };
+    size_t width_, stride_;
+    const kernels::Kernels& kernels_;
+    std::vector<int8_t> ones_;
+    std::vector<Row> rows_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<const PassageVectors>> EmbeddedView::passage_vectors(
+    const std::vector<uint64_t>& handles, const Deadline& deadline) const {
+    PX_TRY(deadline.check());
+    const size_t stride = segments_.empty() ? 0 : segments_.front().segment->stride();
+    auto vectors = std::make_unique<CodeVectors>(width_, stride, kernels_, handles.size());
+    for (const uint64_t handle : handles)
+        vectors->push(segments_[segment_of(handle)].segment->rows(), ordinal_of(handle));
+    return std::unique_ptr<const PassageVectors>(std::move(vectors));
 }
 
 Result<VectorRows> EmbeddedView::vectors(const std::vector<uint64_t>& handles,
@@ -568,10 +758,6 @@ Point EmbeddedView::read_point(uint64_t handle) const {
     return point;
 }
 
-std::string EmbeddedView::document_id(uint64_t handle) const {
-    return std::string(segments_[segment_of(handle)].segment->document().at(ordinal_of(handle)));
-}
-
 std::vector<uint64_t> EmbeddedView::all() const {
     std::vector<uint64_t> handles;
     handles.reserve(point_count());
@@ -597,16 +783,26 @@ std::optional<uint64_t> EmbeddedView::find(const chunk::ChunkId& id) const {
 }
 
 std::vector<uint64_t> EmbeddedView::points_of(std::string_view document_id) const {
-    std::vector<uint64_t> handles;
     for (size_t s = 0; s < segments_.size(); ++s) {
-        const Segment& segment = *segments_[s].segment;
-        const auto code = segment.document().names.find(document_id);
-        if (!code) continue;
-        for (const uint32_t ordinal : segment.points_of(*code)) {
-            if (!segments_[s].is_deleted(ordinal)) handles.push_back(make_handle(s, ordinal));
-        }
+        if (const auto code = segments_[s].segment->document().names.find(document_id))
+            return points_in(document_of_[s][*code]);
     }
-    if (segments_.size() == 1) return handles;  // its points are in order
+    return {};
+}
+
+std::vector<uint64_t> EmbeddedView::points_in(uint32_t document) const {
+    std::vector<uint64_t> handles;
+    const auto take = [&](const Place& place) {
+        const LiveSegment& live = segments_[place.segment];
+        const auto [first, last] = live.segment->points_of(place.code);
+        for (uint32_t ordinal = first; ordinal < last; ++ordinal) {
+            if (!live.is_deleted(ordinal)) handles.push_back(make_handle(place.segment, ordinal));
+        }
+    };
+    take(first_places_[document]);
+    const auto more = more_places_.find(document);
+    if (more == more_places_.end()) return handles;  // its points are in order
+    for (const Place& place : more->second) take(place);
     std::sort(handles.begin(), handles.end(), [this](uint64_t a, uint64_t b) {
         const int64_t start_a = segments_[segment_of(a)].segment->span(ordinal_of(a)).start;
         const int64_t start_b = segments_[segment_of(b)].segment->span(ordinal_of(b)).start;

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "index/embedded/bitmap.h"
@@ -32,21 +33,33 @@ class EmbeddedView final : public CollectionView {
     uint64_t point_count() const override { return point_count_; }
     size_t width() const override { return width_; }
     Result<std::vector<ScoredPoint>> search_dense(const std::vector<float>& query, size_t top_k,
-                                                  const Filter& filter,
-                                                  const Deadline& deadline) const override;
+                                                  const Filter& filter, const Deadline& deadline,
+                                                  Accuracy accuracy) const override;
     Result<std::vector<ScoredPoint>> search_lexical(std::string_view query, size_t top_k,
                                                     const Filter& filter,
                                                     const Deadline& deadline) const override;
     Result<std::vector<ScoredDocument>> search_documents(std::string_view query, size_t top_k,
                                                          const Filter& filter,
                                                          const Deadline& deadline) const override;
+    Result<HybridHits> search_hybrid(const std::vector<float>& vector, std::string_view text,
+                                     HybridCounts counts, const Filter& filter,
+                                     const Deadline& deadline, Accuracy accuracy) const override;
+    Result<std::unique_ptr<const PassageVectors>> passage_vectors(
+        const std::vector<uint64_t>& handles, const Deadline& deadline) const override;
     Result<VectorRows> vectors(const std::vector<uint64_t>& handles,
                                const Deadline& deadline) const override;
     Result<std::vector<Point>> points(const std::vector<uint64_t>& handles,
                                       const Deadline& deadline) const override;
     std::vector<uint64_t> all() const override;
     std::optional<uint64_t> find(const chunk::ChunkId& id) const override;
-    std::string document_id(uint64_t handle) const override;
+    uint32_t document_of(uint64_t handle) const override {
+        return document_of_
+            [handle >> 32][segments_[handle >> 32].segment->document().codes[handle & 0xFFFFFFFFU]];
+    }
+    std::string_view document_name(uint32_t document) const override {
+        return document_names_[document];
+    }
+    std::vector<uint64_t> points_in(uint32_t document) const override;
     std::vector<uint64_t> points_of(std::string_view document_id) const override;
 
     const std::vector<LiveSegment>& segments() const { return segments_; }
@@ -54,6 +67,12 @@ class EmbeddedView final : public CollectionView {
   private:
     /// The documents of all segments: one that grew has points in several.
     void number_documents();
+    struct Words;
+    /// Adds the BM25 of a question to what is not null: of every point, of every document.
+    Result<void> score_words(const Words& words, std::vector<std::vector<float>>* points,
+                             std::vector<double>* documents, const Deadline& deadline) const;
+    std::vector<uint32_t> best_documents(const std::vector<double>& scores, size_t top_k,
+                                         const Filter& filter) const;
     const RawId& id_of(uint64_t handle) const;
     Point read_point(uint64_t handle) const;
     std::vector<ScoredPoint> best(std::vector<ScoredPoint> found, size_t top_k) const;
@@ -66,8 +85,14 @@ class EmbeddedView final : public CollectionView {
     uint64_t total_length_ = 0;
     std::vector<std::vector<uint32_t>> document_of_;  ///< [segment][document code] → number
     std::vector<std::string_view> document_names_;    ///< by number, in the segments
-    std::vector<uint32_t> document_lengths_;          ///< terms of its living points
-    uint64_t document_count_ = 0;                     ///< with a living point
+    /// By number: where its points are in other segments than the first that has it.
+    struct Place {
+        uint32_t segment, code;
+    };
+    std::vector<Place> first_places_;
+    std::unordered_map<uint32_t, std::vector<Place>> more_places_;
+    std::vector<uint32_t> document_lengths_;  ///< terms of its living points
+    uint64_t document_count_ = 0;             ///< with a living point
 };
 
 }  // namespace px::index

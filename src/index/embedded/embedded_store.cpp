@@ -250,7 +250,12 @@ Result<ManifestSegment> EmbeddedStore::write(std::span<const PointRef> points, s
     const ScratchFile scratch{
         folder / fmt::format("px-segment-{}-{}.tmp", ::getpid(), counter.fetch_add(1))};
     std::filesystem::remove(scratch.path, error);  // of a crashed process with the same number
-    const WrittenSegment written = PX_TRY(write_segment(scratch.path, points, width, deadline));
+    SegmentOptions writing;
+    writing.graph_points_min = options_.graph_points_min;
+    writing.graph.thread_count = options_.thread_count;
+    writing.kernels = &kernels_;
+    const WrittenSegment written =
+        PX_TRY(write_segment(scratch.path, points, width, writing, deadline));
     PX_TRY(store_.put_file(segment_key(options_, written.name), scratch.path));
     ManifestSegment entry;
     entry.name = written.name;

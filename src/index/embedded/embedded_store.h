@@ -22,6 +22,8 @@ struct EmbeddedOptions {
     double deleted_ratio_max = 0.25;       ///< a segment with more deleted points is rewritten
     size_t segment_points_max = 262'144;   ///< bounds memory while writing, about 0.5 KB a point
                                            ///< plus 12 bytes a term occurrence
+    size_t graph_points_min = 20'000;      ///< smaller segments have no graph: they are scanned
+    size_t thread_count = 0;               ///< that build a graph; 0: one per hardware thread
     uint64_t verify_bytes = 256ULL << 20;  ///< of vectors, text and postings checked when a view is
                                            ///< opened; the rest before its first search
     std::string kernel;  ///< "" picks the best supported; "scalar", "avx2", "avx512vnni" forces one

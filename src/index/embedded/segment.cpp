@@ -52,6 +52,7 @@ constexpr KindName kKinds[] = {{SectionKind::Ids, "ids", false},
                                {SectionKind::Spans, "spans", false},
                                {SectionKind::Created, "created", false},
                                {SectionKind::Text, "text", true},
+                               {SectionKind::IdOrder, "id order", false},
                                {SectionKind::DocumentNames, "document names", false},
                                {SectionKind::DocumentCodes, "document codes", false},
                                {SectionKind::SourceNames, "source names", false},
@@ -64,11 +65,13 @@ constexpr KindName kKinds[] = {{SectionKind::Ids, "ids", false},
                                {SectionKind::AuthorCodes, "author codes", false},
                                {SectionKind::CategoryNames, "category names", false},
                                {SectionKind::CategoryCodes, "category codes", false},
-                               {SectionKind::DocumentPoints, "document points", false},
+                               {SectionKind::DocumentFirst, "document first", false},
                                {SectionKind::Terms, "terms", false},
                                {SectionKind::TermIndex, "term index", false},
                                {SectionKind::Postings, "postings", true},
-                               {SectionKind::Lengths, "lengths", false}};
+                               {SectionKind::Lengths, "lengths", false},
+                               {SectionKind::Positions, "positions", true},
+                               {SectionKind::Graph, "graph", true}};
 
 std::string_view kind_name(SectionKind kind) {
     for (const KindName& entry : kKinds) {
@@ -123,37 +126,121 @@ Result<StringTable> StringTable::parse(std::span<const uint8_t> section, Order o
     return table;
 }
 
-bool PostingsReader::next(uint32_t& ordinal, uint32_t& frequency) {
+PostingsReader::PostingsReader(const TermPostings& postings, uint32_t point_count)
+    : postings_(postings),
+      point_count_(point_count),
+      block_count_((postings.df + kPostingsBlock - 1) / kPostingsBlock) {
+    if (block_count_ > 1 && postings_.bytes.size() / sizeof(PostingsBlock) < block_count_) fail();
+}
+
+bool PostingsReader::fail() {
+    corrupt_ = true;
+    size_ = 0;
+    block_ = block_count_;
+    return false;
+}
+
+PostingsBlock PostingsReader::head(size_t block) const {
+    PostingsBlock head{};
+    std::memcpy(&head, postings_.bytes.data() + block * sizeof(head), sizeof(head));
+    return head;
+}
+
+bool PostingsReader::seek(uint32_t target) {
     if (corrupt_) return false;
-    uint32_t delta = 0;
-    for (; unread_ > 0; --unread_) {
-        if (!read_varint(at_, end_, delta)) {
-            corrupt_ = true;
-            return false;
+    if (block_ < block_count_ && size_ > 0 && ordinals_[size_ - 1] >= target) return true;
+    size_t block = block_ + 1;  // of SIZE_MAX: 0
+    if (block_count_ > 1) {
+        while (block < block_count_ && head(block).last < target) ++block;
+    }
+    return load(block);
+}
+
+bool PostingsReader::load(size_t block) {
+    size_ = 0;
+    if (corrupt_) return false;
+    block_ = std::min(block, block_count_);
+    if (block_ == block_count_) return false;
+    const size_t heads = block_count_ > 1 ? block_count_ * sizeof(PostingsBlock) : 0;
+    size_t begin = heads;
+    size_t end = postings_.bytes.size();
+    int64_t before = -1;
+    uint32_t positions = 0;
+    if (block_count_ > 1) {
+        const PostingsBlock own = head(block_);
+        end = heads + own.end;
+        positions = own.positions;
+        if (block_ > 0) {
+            const PostingsBlock previous = head(block_ - 1);
+            begin = heads + previous.end;
+            before = previous.last;
         }
     }
-    if (at_ == end_) return false;
-    if (!read_varint(at_, end_, delta) || !read_varint(at_, end_, frequency) || delta == 0 ||
-        frequency == 0 || next_ + delta > point_count_) {
-        corrupt_ = true;
-        return false;
+    const size_t count = std::min<size_t>(kPostingsBlock, postings_.df - block_ * kPostingsBlock);
+    if (begin >= end || end > postings_.bytes.size() || positions > postings_.positions.size())
+        return fail();
+    const uint8_t* at = postings_.bytes.data() + begin;
+    const size_t ordinal_width = *at & 15U;
+    const size_t frequency_width = *at >> 4;
+    if ((ordinal_width != 1 && ordinal_width != 2 && ordinal_width != 4) ||
+        (frequency_width > 2 && frequency_width != 4) ||
+        end - begin != 1 + count * (ordinal_width + frequency_width)) {
+        return fail();
     }
-    next_ += delta;
-    ordinal = static_cast<uint32_t>(next_ - 1);
-    unread_ = frequency;
+    ++at;
+    const auto widen = [&](size_t width, std::array<uint32_t, kPostingsBlock>& values) {
+        if (width == 0) {
+            std::fill_n(values.begin(), count, 1U);
+        } else if (width == 1) {
+            for (size_t i = 0; i < count; ++i) values[i] = at[i];
+        } else if (width == 2) {
+            for (size_t i = 0; i < count; ++i) {
+                uint16_t value = 0;
+                std::memcpy(&value, at + 2 * i, sizeof(value));
+                values[i] = value;
+            }
+        } else {
+            std::memcpy(values.data(), at, 4 * count);
+        }
+        at += width * count;
+    };
+    widen(ordinal_width, ordinals_);
+    widen(frequency_width, frequencies_);
+    uint64_t ordinal = static_cast<uint64_t>(before + 1);
+    uint32_t zeros = 0;
+    for (size_t i = 0; i < count; ++i) {
+        ordinal += ordinals_[i];
+        ordinals_[i] = static_cast<uint32_t>(ordinal);
+        ++ordinal;
+        zeros += frequencies_[i] == 0 ? 1U : 0U;
+    }
+    // No sum of 128 values of 32 bits overflows.
+    if (zeros > 0 || ordinal > point_count_) return fail();
+    size_ = count;
+    place_ = 0;
+    positions_at_ = postings_.positions.data() + positions;
     return true;
 }
 
-void PostingsReader::positions(std::vector<uint32_t>& places) {
+void PostingsReader::positions(size_t i, std::vector<uint32_t>& places) {
     places.clear();
+    const uint8_t* const end = postings_.positions.data() + postings_.positions.size();
+    uint32_t delta = 0;
+    const auto bad = [&] {
+        places.clear();
+        fail();
+    };
+    for (; place_ < i; ++place_) {
+        for (uint32_t k = 0; k < frequencies_[place_]; ++k) {
+            if (!read_varint(positions_at_, end, delta)) return bad();
+        }
+    }
+    ++place_;
     uint64_t place = 0;
-    for (; unread_ > 0; --unread_) {
-        uint32_t delta = 0;
-        if (!read_varint(at_, end_, delta) || (delta == 0 && !places.empty()) ||
+    for (uint32_t k = 0; k < frequencies_[i]; ++k) {
+        if (!read_varint(positions_at_, end, delta) || (delta == 0 && k > 0) ||
             place + delta >= UINT32_MAX) {
-            corrupt_ = true;
-            unread_ = 0;
-            return places.clear();
+            return bad();
         }
         place += delta;
         places.push_back(static_cast<uint32_t>(place));
@@ -299,7 +386,7 @@ Result<void> Segment::load(uint64_t& verify_bytes) {
         {SectionKind::DocumentCodes, 4 * n}, {SectionKind::SourceCodes, 4 * n},
         {SectionKind::DsCodes, 4 * n},       {SectionKind::TitleCodes, 4 * n},
         {SectionKind::AuthorCodes, 4 * n},   {SectionKind::CategoryCodes, 4 * n},
-        {SectionKind::Lengths, 4 * n}};
+        {SectionKind::Lengths, 4 * n},       {SectionKind::IdOrder, 4 * n}};
     for (const auto& [kind, size] : sizes) {
         if (sections_[kind].bytes.size() != size) {
             return corrupt(fmt::format("section {} has {} bytes instead of {}", kind_name(kind),
@@ -327,9 +414,15 @@ Result<void> Segment::load(uint64_t& verify_bytes) {
     created_ = as<int64_t>(bytes_of(SectionKind::Created));
     lengths_ = as<uint32_t>(bytes_of(SectionKind::Lengths));
     postings_ = bytes_of(SectionKind::Postings);
-    for (size_t i = 1; i < n; ++i) {
-        if (ids_[i - 1] >= ids_[i]) return corrupt("its ids don't ascend");
+    positions_ = bytes_of(SectionKind::Positions);
+    id_order_ = as<uint32_t>(bytes_of(SectionKind::IdOrder));
+    for (size_t i = 0; i < n; ++i) {
+        if (id_order_[i] >= n || (i > 0 && ids_[id_order_[i - 1]] >= ids_[id_order_[i]]))
+            return corrupt("its ids don't ascend");
     }
+    auto graph = Graph::parse(bytes_of(SectionKind::Graph), n);
+    if (!graph) return corrupt(graph.error().message);
+    graph_ = *graph;
     for (size_t i = 0; i < n; ++i) total_length_ += lengths_[i];
     const auto table_of = [&](SectionKind kind, StringTable::Order order) {
         auto parsed = StringTable::parse(bytes_of(kind), order, kind_name(kind));
@@ -353,21 +446,20 @@ Result<void> Segment::load(uint64_t& verify_bytes) {
                 return corrupt(fmt::format("section {} names an absent string", kind_name(codes)));
         }
     }
-    const auto document_points = bytes_of(SectionKind::DocumentPoints);
+    const auto document_first = bytes_of(SectionKind::DocumentFirst);
     const uint64_t documents = document_.names.size();
-    if (document_points.size() != 4 * (documents + 1 + n))
-        return corrupt("section document points has a wrong size");
-    document_first_ = as<uint32_t>(document_points);
-    document_ordinals_ = document_first_ + documents + 1;
+    if (document_first.size() != 4 * (documents + 1))
+        return corrupt("section document first has a wrong size");
+    document_first_ = as<uint32_t>(document_first);
     if (document_first_[0] != 0 || document_first_[documents] != n)
-        return corrupt("section document points does not span the points");
-    for (size_t i = 0; i < documents; ++i) {
-        if (document_first_[i] > document_first_[i + 1])
-            return corrupt("section document points descends");
-    }
-    for (size_t i = 0; i < n; ++i) {
-        if (document_ordinals_[i] >= n)
-            return corrupt("section document points names an absent point");
+        return corrupt("section document first does not span the points");
+    for (uint32_t i = 0; i < documents; ++i) {
+        if (document_first_[i] > document_first_[i + 1] || document_first_[i + 1] > n)
+            return corrupt("section document first descends");
+        for (uint32_t k = document_first_[i]; k < document_first_[i + 1]; ++k) {
+            if (document_.codes[k] != i)
+                return corrupt("section document first is not in the order of the points");
+        }
     }
     terms_ = PX_TRY(table_of(SectionKind::Terms, StringTable::Order::Ascending));
     const auto term_index = bytes_of(SectionKind::TermIndex);
@@ -375,14 +467,18 @@ Result<void> Segment::load(uint64_t& verify_bytes) {
         return corrupt("section term index has a wrong size");
     term_index_ = {as<TermEntry>(term_index), terms_.size()};
     uint64_t begin = 0;
+    uint64_t positions_begin = 0;
     for (const TermEntry& entry : term_index_) {
         if (entry.end < begin || entry.end > postings_.size() || entry.df > n ||
+            entry.positions_end < positions_begin || entry.positions_end > positions_.size() ||
             entry.reserved != 0) {
             return corrupt("section term index leads outside the postings");
         }
         begin = entry.end;
+        positions_begin = entry.positions_end;
     }
-    if (begin != postings_.size()) return corrupt("section term index does not span the postings");
+    if (begin != postings_.size() || positions_begin != positions_.size())
+        return corrupt("section term index does not span the postings");
     for (size_t i = 0; i < author_.names.size(); ++i)
         folded_authors_.push_back(fold_case(author_.names[i]));
     for (size_t i = 0; i < category_.names.size(); ++i)
@@ -407,23 +503,35 @@ Result<void> Segment::verify_rest() const {
 }
 
 std::optional<uint32_t> Segment::find(const RawId& id) const {
-    const RawId* end = ids_ + point_count_;
-    const RawId* at = std::lower_bound(ids_, end, id);
-    if (at == end || *at != id) return std::nullopt;
-    return static_cast<uint32_t>(at - ids_);
+    const uint32_t* end = id_order_ + point_count_;
+    const uint32_t* at = std::lower_bound(
+        id_order_, end, id,
+        [this](uint32_t ordinal, const RawId& wanted) { return ids_[ordinal] < wanted; });
+    if (at == end || ids_[*at] != id) return std::nullopt;
+    return *at;
 }
 
-std::span<const uint32_t> Segment::points_of(uint32_t document_code) const {
-    const uint32_t first = document_first_[document_code];
-    return {document_ordinals_ + first, document_first_[document_code + 1] - first};
+uint64_t Segment::search_bytes() const {
+    uint64_t total = 0;
+    for (const auto& [kind, section] : sections_) {
+        if (kind != SectionKind::Text && kind != SectionKind::Vectors)
+            total += section.bytes.size();
+    }
+    return total;
 }
 
 std::optional<TermPostings> Segment::postings(std::string_view term) const {
     const auto place = terms_.find(term);
     if (!place) return std::nullopt;
-    const uint64_t begin = *place == 0 ? 0 : term_index_[*place - 1].end;
-    return TermPostings{term_index_[*place].df,
-                        postings_.subspan(begin, term_index_[*place].end - begin)};
+    const TermEntry& own = term_index_[*place];
+    uint64_t begin = 0;
+    uint64_t positions_begin = 0;
+    if (*place > 0) {
+        begin = term_index_[*place - 1].end;
+        positions_begin = term_index_[*place - 1].positions_end;
+    }
+    return TermPostings{own.df, postings_.subspan(begin, own.end - begin),
+                        positions_.subspan(positions_begin, own.positions_end - positions_begin)};
 }
 
 }  // namespace px::index

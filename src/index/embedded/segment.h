@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "index/embedded/graph.h"
 #include "index/point_rules.h"
 #include "index/vector_store.h"
 
@@ -29,6 +30,7 @@ enum class SectionKind : uint32_t {
     Spans,
     Created,
     Text,
+    IdOrder,
     DocumentNames = 10,
     DocumentCodes,
     SourceNames,
@@ -41,16 +43,18 @@ enum class SectionKind : uint32_t {
     AuthorCodes,
     CategoryNames,
     CategoryCodes,
-    DocumentPoints = 22,
+    DocumentFirst = 22,
     Terms = 30,
     TermIndex,
     Postings,
-    Lengths
+    Lengths,
+    Positions,
+    Graph = 40
 };
 
 inline constexpr std::string_view kSegmentMagic = "PXSEGM01";
 inline constexpr std::string_view kSegmentEndMagic = "PXSEGEND";
-inline constexpr uint32_t kSegmentVersion = 2;
+inline constexpr uint32_t kSegmentVersion = 3;
 inline constexpr size_t kSegmentHeaderBytes = 64;
 inline constexpr size_t kSegmentTailBytes = 64;
 inline constexpr size_t kSectionEntryBytes = 32;
@@ -83,30 +87,53 @@ struct Column {
     std::string_view at(size_t ordinal) const { return names[codes[ordinal]]; }
 };
 
-/// One term's postings, decoded with bounds checks.
-class PostingsReader {
-  public:
-    PostingsReader(std::span<const uint8_t> bytes, uint32_t point_count)
-        : at_(bytes.data()), end_(bytes.data() + bytes.size()), point_count_(point_count) {}
-    /// False at the end, or at bytes that are no posting (then corrupt()).
-    bool next(uint32_t& ordinal, uint32_t& frequency);
-    /// Places of the term in the point next() gave, ascending; at most once for each. Empty when
-    /// the bytes are no posting (then corrupt()).
-    void positions(std::vector<uint32_t>& places);
-    bool corrupt() const { return corrupt_; }
-
-  private:
-    const uint8_t* at_;
-    const uint8_t* end_;
-    uint32_t point_count_;
-    uint64_t next_ = 0;    ///< last ordinal + 1
-    uint32_t unread_ = 0;  ///< positions of the last posting that were not asked for
-    bool corrupt_ = false;
+inline constexpr size_t kPostingsBlock = 128;
+/// Of a term with more than one block: before its data, one for each.
+struct PostingsBlock {
+    uint32_t last;       ///< ordinal
+    uint32_t end;        ///< of its bytes, from the first byte after the heads
+    uint32_t positions;  ///< begin of its positions, from the term's first
+    uint32_t length_min;
+    uint32_t frequency_max;
 };
+static_assert(sizeof(PostingsBlock) == 20);
 
 struct TermPostings {
     uint32_t df = 0;
-    std::span<const uint8_t> bytes;
+    std::span<const uint8_t> bytes, positions;
+};
+
+/// One term's postings, a block at a time, decoded with bounds checks.
+class PostingsReader {
+  public:
+    PostingsReader(const TermPostings& postings, uint32_t point_count);
+    /// Decodes the next block. False at the end, or at bytes that are none (then corrupt()).
+    bool next() { return load(block_ + 1); }
+    /// Decodes the first block at or after this one that may hold an ordinal of at least target.
+    /// The same results.
+    bool seek(uint32_t target);
+    size_t size() const { return size_; }
+    const uint32_t* ordinals() const { return ordinals_.data(); }  ///< strictly ascending
+    const uint32_t* frequencies() const { return frequencies_.data(); }
+    /// Places of the term in the i-th point of the block, ascending. i ascends between calls for a
+    /// block. Empty when the bytes are no places (then corrupt()).
+    void positions(size_t i, std::vector<uint32_t>& places);
+    bool corrupt() const { return corrupt_; }
+
+  private:
+    bool load(size_t block);
+    bool fail();
+    PostingsBlock head(size_t block) const;
+
+    TermPostings postings_;
+    uint32_t point_count_;
+    size_t block_count_ = 0;
+    size_t block_ = SIZE_MAX;  ///< the one decoded
+    size_t size_ = 0;
+    size_t place_ = 0;  ///< of the block: positions before it are read
+    const uint8_t* positions_at_ = nullptr;
+    bool corrupt_ = false;
+    std::array<uint32_t, kPostingsBlock> ordinals_, frequencies_;
 };
 
 class Segment {
@@ -149,7 +176,15 @@ class Segment {
     const Column& title() const { return title_; }
     const Column& author() const { return author_; }
     const Column& category() const { return category_; }
-    std::span<const uint32_t> points_of(uint32_t document_code) const;
+    /// Ordinals of a document: [first, second), by span.
+    std::pair<uint32_t, uint32_t> points_of(uint32_t document_code) const {
+        return {document_first_[document_code], document_first_[document_code + 1]};
+    }
+    CodeRows rows() const { return {codes_, scales_, stride_, point_count_}; }
+    /// Empty: every search scans.
+    const Graph& graph() const { return graph_; }
+    /// Bytes of all searches but for text and the vectors of what they return.
+    uint64_t search_bytes() const;
     const std::vector<std::string>& folded_authors() const { return folded_authors_; }
     const std::vector<std::string>& folded_categories() const { return folded_categories_; }
 
@@ -178,6 +213,7 @@ class Segment {
     float error_max_ = 0, norm_max_ = 0;
     std::map<SectionKind, Section> sections_;
     const RawId* ids_ = nullptr;
+    const uint32_t* id_order_ = nullptr;
     const uint8_t* codes_ = nullptr;
     const float* scales_ = nullptr;
     const float* vectors_ = nullptr;
@@ -186,16 +222,16 @@ class Segment {
     StringTable texts_;
     Column document_, source_, ds_, title_, author_, category_;
     const uint32_t* document_first_ = nullptr;
-    const uint32_t* document_ordinals_ = nullptr;
     std::vector<std::string> folded_authors_, folded_categories_;
     StringTable terms_;
     struct TermEntry {
-        uint64_t end;
+        uint64_t end, positions_end;
         uint32_t df;
         uint32_t reserved;
     };
     std::span<const TermEntry> term_index_;
-    std::span<const uint8_t> postings_;
+    std::span<const uint8_t> postings_, positions_;
+    Graph graph_;
     const uint32_t* lengths_ = nullptr;
     uint64_t total_length_ = 0;
     mutable std::vector<SectionKind> unverified_;

@@ -60,7 +60,9 @@ std::string sample_bytes(int count = 40, size_t width = 20) {
     for (const Point& point : points) refs.push_back(ref_of(point));
     std::sort(refs.begin(), refs.end(),
               [](const PointRef& a, const PointRef& b) { return a.id < b.id; });
-    const auto written = write_segment(folder / "s", refs, width, Deadline::never());
+    SegmentOptions options;
+    options.graph_points_min = 30;
+    const auto written = write_segment(folder / "s", refs, width, options, Deadline::never());
     EXPECT_THAT(written, IsOk());
     std::string bytes = px::testing::read_file(folder / "s");
     EXPECT_EQ(bytes.size(), written->size);
@@ -79,7 +81,7 @@ void exercise(const std::shared_ptr<const Segment>& segment) {
     std::vector<float> query(segment->width(), 0.1F);
     Filter filter;
     filter.authors = {"author 1"};
-    const auto dense = view.search_dense(query, 5, {}, Deadline::never());
+    const auto dense = view.search_dense(query, 5, {}, Deadline::never(), Accuracy::Fast);
     const auto lexical =
         view.search_lexical("inflation outlook rate", 5, filter, Deadline::never());
     if (!sound) {
@@ -256,6 +258,79 @@ TEST(ChunkIds, AreRefusedUnlessTheyAre32HexDigits) {
     }
     EXPECT_EQ(format_chunk_id(*parse_chunk_id("00112233445566778899aabbccddeeff")),
               "00112233445566778899aabbccddeeff");
+}
+
+TEST(Segment, AGraphHasTheSameBytesWhateverTheThreadsAndKernels) {
+    PointMaker maker(5, 48);
+    const std::vector<Point> points = maker.points(0, 1500);
+    std::vector<PointRef> refs;
+    for (const Point& point : points) refs.push_back(ref_of(point));
+    px::testing::TempDir folder;
+    std::string first;
+    for (const size_t threads : {1U, 3U}) {
+        for (const kernels::Kernels* kernels : kernels::supported()) {
+            SegmentOptions options;
+            options.graph_points_min = 1;
+            options.graph.thread_count = threads;
+            options.kernels = kernels;
+            const std::string name = std::string(kernels->name) + std::to_string(threads);
+            const auto written = write_segment(folder / name, refs, 48, options, Deadline::never());
+            ASSERT_THAT(written, IsOk());
+            if (first.empty()) first = written->name;
+            EXPECT_EQ(written->name, first) << name;
+        }
+    }
+}
+
+TEST(Segment, AGraphFindsNearlyAllOfTheNearestAtAnySelectivity) {
+    PointMaker maker(6, 48);
+    const std::vector<Point> points = maker.points(0, 12'000);
+    std::vector<PointRef> refs;
+    for (const Point& point : points) refs.push_back(ref_of(point));
+    px::testing::TempDir folder;
+    SegmentOptions options;
+    options.graph_points_min = 1;
+    const auto written = *write_segment(folder / "s", refs, 48, options, Deadline::never());
+    uint64_t budget = UINT64_MAX;
+    LiveSegment live;
+    live.segment = *Segment::open(folder / "s", written.name, written.size, budget);
+    ASSERT_FALSE(live.segment->graph().empty());
+    live.living = live.segment->point_count();
+    live.living_length = live.segment->total_length();
+    const EmbeddedView view({}, 48, {live}, kernels::best());
+    for (const size_t one_in : {1U, 2U, 5U, 10U, 100U, 1000U}) {
+        Bitmap allowed(points.size());
+        for (size_t i = 0; i < points.size(); i += one_in) allowed.set(i);
+        size_t found = 0;
+        size_t wanted = 0;
+        for (int q = 0; q < 40; ++q) {
+            const std::vector<float> query = maker.vector();
+            const CodeQuery coded(query.data(), 48, live.segment->stride());
+            const auto near = search_graph(live.segment->graph(), live.segment->rows(), coded, 96,
+                                           &allowed, kernels::best());
+            std::vector<Near> exact;
+            for (uint32_t i = 0; i < points.size(); i += static_cast<uint32_t>(one_in))
+                exact.push_back({coded.similarity(live.segment->rows(), i, kernels::best()), i});
+            std::sort(exact.begin(), exact.end(),
+                      [](const Near& a, const Near& b) { return a.similarity > b.similarity; });
+            exact.resize(std::min<size_t>(10, exact.size()));
+            wanted += exact.size();
+            for (const Near& one : exact) {
+                found += static_cast<size_t>(
+                    std::count_if(near.begin(), near.end(),
+                                  [&](const Near& other) { return other.ordinal == one.ordinal; }));
+            }
+        }
+        EXPECT_GE(static_cast<double>(found), 0.95 * static_cast<double>(wanted)) << one_in;
+    }
+    // On request, all of them.
+    const std::vector<float> query = maker.vector();
+    const auto exact = *view.search_dense(query, 10, {}, Deadline::never(), Accuracy::Exact);
+    std::vector<float> scores;
+    for (const Point& point : points)
+        scores.push_back(kernels::best().dot_f32(point.vector.data(), query.data(), query.size()));
+    std::sort(scores.begin(), scores.end(), std::greater<>());
+    for (size_t i = 0; i < 10; ++i) EXPECT_EQ(exact[i].score, scores[i]);
 }
 
 }  // namespace

@@ -192,9 +192,8 @@ Result<void> write_string_table(SegmentFile& file, SectionKind kind, size_t coun
     return {};
 }
 
-Result<std::vector<uint32_t>> write_column(SegmentFile& file, SectionKind names_kind,
-                                           std::span<const PointRef> points,
-                                           std::string_view PointRef::*field) {
+Result<void> write_column(SegmentFile& file, SectionKind names_kind,
+                          std::span<const PointRef> points, std::string_view PointRef::*field) {
     std::vector<std::string_view> names;
     names.reserve(points.size());
     for (const PointRef& point : points) names.push_back(point.*field);
@@ -210,7 +209,7 @@ Result<std::vector<uint32_t>> write_column(SegmentFile& file, SectionKind names_
     PX_TRY(file.section(
         static_cast<SectionKind>(static_cast<uint32_t>(names_kind) + 1),
         {reinterpret_cast<const char*>(codes.data()), codes.size() * sizeof(uint32_t)}));
-    return codes;
+    return {};
 }
 
 struct StringHash {
@@ -265,30 +264,22 @@ class LexicalBuilder {
             sorted[first[occurrence.term]++] = occurrence;
         occurrences_ = {};
         std::string postings;
+        std::string positions;
         std::string index;
         size_t at = 0;
         for (const uint32_t term : by_name) {
-            uint32_t next = 0;
-            for (const size_t end = at + count_[term]; at < end;) {
-                const uint32_t ordinal = sorted[at].ordinal;
-                size_t last = at + 1;
-                while (last < end && sorted[last].ordinal == ordinal) ++last;
-                append_varint(postings, ordinal + 1 - next);
-                append_varint(postings, static_cast<uint32_t>(last - at));
-                for (uint32_t before = 0; at < last; ++at) {
-                    append_varint(postings, sorted[at].position - before);
-                    before = sorted[at].position;
-                }
-                next = ordinal + 1;
-            }
+            write_term(std::span(sorted).subspan(at, count_[term]), df_[term], postings, positions);
+            at += count_[term];
             append_raw(index, static_cast<uint64_t>(postings.size()));
+            append_raw(index, static_cast<uint64_t>(positions.size()));
             append_raw(index, df_[term]);
             append_raw(index, uint32_t{0});
         }
         PX_TRY(file.section(SectionKind::TermIndex, index));
         PX_TRY(file.section(SectionKind::Postings, postings));
-        return file.section(SectionKind::Lengths, {reinterpret_cast<const char*>(lengths_.data()),
-                                                   lengths_.size() * sizeof(uint32_t)});
+        PX_TRY(file.section(SectionKind::Lengths, {reinterpret_cast<const char*>(lengths_.data()),
+                                                   lengths_.size() * sizeof(uint32_t)}));
+        return file.section(SectionKind::Positions, positions);
     }
 
   private:
@@ -297,6 +288,61 @@ class LexicalBuilder {
     struct Occurrence {
         uint32_t term, ordinal, position;
     };
+
+    static void append_values(std::string& out, const std::vector<uint32_t>& values, size_t width) {
+        for (const uint32_t value : values)
+            out.append(reinterpret_cast<const char*>(&value), width);
+    }
+    static size_t width_of(uint32_t largest) {
+        return largest < 0x100 ? 1 : largest < 0x10000 ? 2 : 4;
+    }
+
+    /// One term's blocks and positions: docs/formats/segment.md.
+    void write_term(std::span<const Occurrence> occurrences, uint32_t df, std::string& postings,
+                    std::string& positions) const {
+        const size_t positions_begin = positions.size();
+        std::string heads;
+        std::string data;
+        std::vector<uint32_t> deltas;
+        std::vector<uint32_t> frequencies;
+        uint32_t next = 0;
+        size_t block_positions = 0;
+        uint32_t length_min = UINT32_MAX;
+        const auto finish_block = [&] {
+            const uint32_t delta_max = *std::max_element(deltas.begin(), deltas.end());
+            const uint32_t frequency_max =
+                *std::max_element(frequencies.begin(), frequencies.end());
+            const size_t delta_width = width_of(delta_max);
+            const size_t frequency_width = frequency_max == 1 ? 0 : width_of(frequency_max);
+            data.push_back(static_cast<char>(delta_width | frequency_width << 4));
+            append_values(data, deltas, delta_width);
+            append_values(data, frequencies, frequency_width);
+            append_raw(heads, PostingsBlock{next - 1, static_cast<uint32_t>(data.size()),
+                                            static_cast<uint32_t>(block_positions), length_min,
+                                            frequency_max});
+            deltas.clear();
+            frequencies.clear();
+            length_min = UINT32_MAX;
+            block_positions = positions.size() - positions_begin;
+        };
+        for (size_t at = 0; at < occurrences.size();) {
+            const uint32_t ordinal = occurrences[at].ordinal;
+            size_t last = at + 1;
+            while (last < occurrences.size() && occurrences[last].ordinal == ordinal) ++last;
+            deltas.push_back(ordinal - next);
+            frequencies.push_back(static_cast<uint32_t>(last - at));
+            length_min = std::min(length_min, lengths_[ordinal]);
+            for (uint32_t before = 0; at < last; ++at) {
+                append_varint(positions, occurrences[at].position - before);
+                before = occurrences[at].position;
+            }
+            next = ordinal + 1;
+            if (deltas.size() == kPostingsBlock) finish_block();
+        }
+        if (!deltas.empty()) finish_block();
+        if (df > kPostingsBlock) postings += heads;
+        postings += data;
+    }
 
     uint32_t term_of(std::string_view token) {
         if (const auto known = tokens_.find(token); known != tokens_.end()) return known->second;
@@ -333,21 +379,26 @@ class LexicalBuilder {
 }  // namespace
 
 Result<WrittenSegment> write_segment(const std::filesystem::path& path,
-                                     std::span<const PointRef> points, size_t width,
-                                     const Deadline& deadline) {
-    const size_t n = points.size();
+                                     std::span<const PointRef> given, size_t width,
+                                     const SegmentOptions& options, const Deadline& deadline) {
+    const size_t n = given.size();
+    // Passages of a document stand together, as they do in its text.
+    std::vector<PointRef> points(given.begin(), given.end());
+    std::sort(points.begin(), points.end(), [](const PointRef& a, const PointRef& b) {
+        if (const int order = a.document.compare(b.document); order != 0) return order < 0;
+        return std::tuple(a.span.start, a.id) < std::tuple(b.span.start, b.id);
+    });
     const size_t stride =
         (width + kernels::kRowAlignment - 1) / kernels::kRowAlignment * kernels::kRowAlignment;
-    // The header holds the bounds of the quantisation, so the rows are quantised twice rather than
-    // kept.
-    std::vector<uint8_t> codes(stride);
+    // The header holds the bounds of the quantisation. Rows are kept for the graph.
+    std::vector<uint8_t> codes(n * stride);
     std::vector<float> scales;
     scales.reserve(n);
     double error_max = 0;
     double norm_max = 0;
     for (size_t i = 0; i < n; ++i) {
         if (i % kDeadlineEvery == 0) PX_TRY(deadline.check());
-        const Quantised row = quantise(points[i].vector, width, codes.data(), stride);
+        const Quantised row = quantise(points[i].vector, width, codes.data() + i * stride, stride);
         scales.push_back(row.scale);
         error_max = std::max(error_max, row.error);
         norm_max = std::max(norm_max, row.norm);
@@ -368,13 +419,8 @@ Result<WrittenSegment> write_segment(const std::filesystem::path& path,
     PX_TRY(file.begin_section());
     for (const PointRef& point : points) PX_TRY(file.write(point.id.data(), point.id.size()));
     file.end_section(SectionKind::Ids);
-    PX_TRY(file.begin_section());
-    for (size_t i = 0; i < n; ++i) {
-        if (i % kDeadlineEvery == 0) PX_TRY(deadline.check());
-        quantise(points[i].vector, width, codes.data(), stride);
-        PX_TRY(file.write(codes.data(), stride));
-    }
-    file.end_section(SectionKind::Codes);
+    PX_TRY(file.section(SectionKind::Codes,
+                        {reinterpret_cast<const char*>(codes.data()), codes.size()}));
     PX_TRY(file.section(SectionKind::Scales,
                         {reinterpret_cast<const char*>(scales.data()), n * sizeof(float)}));
     PX_TRY(file.begin_section());
@@ -395,30 +441,27 @@ Result<WrittenSegment> write_segment(const std::filesystem::path& path,
     PX_TRY(
         write_string_table(file, SectionKind::Text, n, [&](size_t i) { return points[i].text; }));
 
-    const std::vector<uint32_t> documents =
-        PX_TRY(write_column(file, SectionKind::DocumentNames, points, &PointRef::document));
+    std::vector<uint32_t> ordinals(n);
+    std::iota(ordinals.begin(), ordinals.end(), 0U);
+    std::sort(ordinals.begin(), ordinals.end(),
+              [&](uint32_t a, uint32_t b) { return points[a].id < points[b].id; });
+    PX_TRY(file.section(SectionKind::IdOrder,
+                        {reinterpret_cast<const char*>(ordinals.data()), n * sizeof(uint32_t)}));
+    PX_TRY(write_column(file, SectionKind::DocumentNames, points, &PointRef::document));
     PX_TRY(write_column(file, SectionKind::SourceNames, points, &PointRef::source));
     PX_TRY(write_column(file, SectionKind::DsNames, points, &PointRef::ds));
     PX_TRY(write_column(file, SectionKind::TitleNames, points, &PointRef::title));
     PX_TRY(write_column(file, SectionKind::AuthorNames, points, &PointRef::author));
     PX_TRY(write_column(file, SectionKind::CategoryNames, points, &PointRef::category));
 
-    std::vector<uint32_t> ordinals(n);
-    std::iota(ordinals.begin(), ordinals.end(), 0U);
-    std::sort(ordinals.begin(), ordinals.end(), [&](uint32_t a, uint32_t b) {
-        return std::tuple(documents[a], points[a].span.start, a) <
-               std::tuple(documents[b], points[b].span.start, b);
-    });
-    std::vector<uint32_t> document_points{0};
+    std::vector<uint32_t> document_first{0};
     for (size_t i = 0; i < n; ++i) {
-        if (i + 1 == n || documents[ordinals[i]] != documents[ordinals[i + 1]]) {
-            document_points.push_back(static_cast<uint32_t>(i + 1));
-        }
+        if (i + 1 == n || points[i].document != points[i + 1].document)
+            document_first.push_back(static_cast<uint32_t>(i + 1));
     }
-    document_points.insert(document_points.end(), ordinals.begin(), ordinals.end());
-    PX_TRY(file.section(SectionKind::DocumentPoints,
-                        {reinterpret_cast<const char*>(document_points.data()),
-                         document_points.size() * sizeof(uint32_t)}));
+    PX_TRY(file.section(SectionKind::DocumentFirst,
+                        {reinterpret_cast<const char*>(document_first.data()),
+                         document_first.size() * sizeof(uint32_t)}));
 
     LexicalBuilder lexical;
     for (size_t i = 0; i < n; ++i) {
@@ -426,6 +469,12 @@ Result<WrittenSegment> write_segment(const std::filesystem::path& path,
         lexical.add(points[i]);
     }
     PX_TRY(lexical.write(file));
+    std::string graph;
+    if (n >= options.graph_points_min) {
+        graph = PX_TRY(build_graph({codes.data(), scales.data(), stride, n}, options.graph,
+                                   *options.kernels, deadline));
+    }
+    PX_TRY(file.section(SectionKind::Graph, graph));
     return file.finish();
 }
 

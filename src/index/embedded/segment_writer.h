@@ -28,12 +28,18 @@ struct WrittenSegment {
     uint64_t size = 0;
 };
 
+struct SegmentOptions {
+    size_t graph_points_min = 20'000;  ///< smaller segments are scanned: no graph
+    GraphOptions graph;
+    const kernels::Kernels* kernels = &kernels::best();
+};
+
 /// Writes points (strictly ascending by id, at least one, vectors of width finite values, text,
-/// title and author well-formed UTF-8) as a new file. The bytes depend on the points alone. Memory:
-/// about 12 bytes a term occurrence. Errors: as fail_errno, DeadlineExceeded, Cancelled,
-/// ResourceExhausted.
+/// title and author well-formed UTF-8) as a new file. The bytes depend on the points and the
+/// options but for threads and kernels. Memory: about 12 bytes a term occurrence, 128 + width a
+/// point. Errors: as fail_errno, DeadlineExceeded, Cancelled, ResourceExhausted.
 Result<WrittenSegment> write_segment(const std::filesystem::path& file,
                                      std::span<const PointRef> points, size_t width,
-                                     const Deadline& deadline);
+                                     const SegmentOptions& options, const Deadline& deadline);
 
 }  // namespace px::index

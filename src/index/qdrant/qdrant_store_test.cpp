@@ -234,8 +234,9 @@ TEST(QdrantStore, AQuestionIsOneRequestAndItsWordsAreRemembered) {
     proxy.set_plan(nullptr);
     const auto search = [&](const char* text) {
         const int64_t before = proxy.requests();
-        EXPECT_THAT(view->search_hybrid(scene.maker.vector(), text, 10, {}, Deadline::never()),
-                    IsOk());
+        EXPECT_THAT(
+            view->search_hybrid(scene.maker.vector(), text, {10, 10}, {}, Deadline::never()),
+            IsOk());
         return proxy.requests() - before;
     };
     EXPECT_EQ(search("inflation outlook of the housing market"), 1);

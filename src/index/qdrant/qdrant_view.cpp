@@ -152,7 +152,8 @@ Result<void> QdrantView::fetch(Lexical* lexical, Dense* dense, const Deadline& d
 
 Result<std::vector<ScoredPoint>> QdrantView::search_dense(const std::vector<float>& query,
                                                           size_t top_k, const Filter& filter,
-                                                          const Deadline& deadline) const {
+                                                          const Deadline& deadline,
+                                                          Accuracy /*always exact*/) const {
     PX_TRY(deadline.check());
     if (point_count() == 0 || top_k == 0) return std::vector<ScoredPoint>();
     PX_TRY(check_query(query, width()));
@@ -169,41 +170,61 @@ Result<std::vector<ScoredPoint>> QdrantView::search_lexical(std::string_view que
     if (point_count() == 0 || top_k == 0) return std::vector<ScoredPoint>();
     Lexical lexical{query_terms(query), {}, {}};
     PX_TRY(fetch(&lexical, nullptr, deadline));
-    return rank_points(lexical, top_k, FoldedFilter(filter), deadline);
+    const std::vector<float> scores = PX_TRY(score_points(lexical, deadline));
+    const std::vector<bool> allowed = directory_->allowed(FoldedFilter(filter));
+    std::vector<ScoredPoint> found;
+    for (size_t row = 0; row < scores.size(); ++row) {
+        if (row % kRowsPerCheck == 0) PX_TRY(deadline.check());
+        if (scores[row] > 0 && (allowed.empty() || allowed[row]))
+            found.push_back({row, scores[row]});
+    }
+    keep_best(found, top_k, [](const ScoredPoint& a, const ScoredPoint& b) {
+        return a.score != b.score ? a.score > b.score : a.point < b.point;
+    });
+    return found;
 }
 
 Result<std::vector<ScoredDocument>> QdrantView::search_documents(std::string_view query,
                                                                  size_t top_k, const Filter& filter,
                                                                  const Deadline& deadline) const {
     PX_TRY(deadline.check());
-    if (point_count() == 0 || top_k == 0) return std::vector<ScoredDocument>();
+    std::vector<ScoredDocument> found;
+    if (point_count() == 0 || top_k == 0) return found;
     Lexical lexical{query_terms(query), {}, {}};
     PX_TRY(fetch(&lexical, nullptr, deadline));
-    return rank_documents(lexical, top_k, FoldedFilter(filter), deadline);
+    const std::vector<double> scores = PX_TRY(score_documents(lexical, deadline));
+    for (const uint32_t number : best_documents(scores, top_k, FoldedFilter(filter))) {
+        found.push_back(
+            {std::string(directory_->document_name(number)), static_cast<float>(scores[number])});
+    }
+    return found;
 }
 
 Result<HybridHits> QdrantView::search_hybrid(const std::vector<float>& vector,
-                                             std::string_view text, size_t top_k,
-                                             const Filter& filter, const Deadline& deadline) const {
+                                             std::string_view text, HybridCounts counts,
+                                             const Filter& filter, const Deadline& deadline,
+                                             Accuracy /*always exact*/) const {
     PX_TRY(deadline.check());
     HybridHits hits;
-    if (point_count() == 0 || top_k == 0) return hits;
+    if (point_count() == 0) return hits;
     PX_TRY(check_query(vector, width()));
     const FoldedFilter folded(filter);
     Lexical lexical{query_terms(text), {}, {}};
-    Dense dense{vector, std::min<size_t>(top_k, point_count()), &folded, {}};
-    PX_TRY(fetch(&lexical, &dense, deadline));
+    Dense dense{vector, std::min<size_t>(counts.points, point_count()), &folded, {}};
+    PX_TRY(fetch(&lexical, counts.points > 0 ? &dense : nullptr, deadline));
     hits.dense = std::move(dense.found);
-    hits.lexical = PX_TRY(rank_points(lexical, top_k, folded, deadline));
-    hits.documents = PX_TRY(rank_documents(lexical, top_k, folded, deadline));
+    hits.point_scores.push_back(PX_TRY(score_points(lexical, deadline)));
+    const std::vector<double> scores = PX_TRY(score_documents(lexical, deadline));
+    hits.document_scores.assign(scores.begin(), scores.end());
+    for (const uint32_t number : best_documents(scores, counts.documents, folded))
+        hits.documents.push_back({number, hits.document_scores[number]});
     return hits;
 }
 
 // The sums below have the order and precision of the embedded adapter: equal scores, to the bit.
 
-Result<std::vector<ScoredPoint>> QdrantView::rank_points(const Lexical& lexical, size_t top_k,
-                                                         const FoldedFilter& folded,
-                                                         const Deadline& deadline) const {
+Result<std::vector<float>> QdrantView::score_points(const Lexical& lexical,
+                                                    const Deadline& deadline) const {
     std::map<std::string_view, double> weights;
     for (const std::string& term : lexical.terms) weights[term] += 1;
     const std::vector<Row>& rows = directory_->rows();
@@ -225,22 +246,11 @@ Result<std::vector<ScoredPoint>> QdrantView::rank_points(const Lexical& lexical,
             scores[row] += weight * tf / (tf + flat + slope * static_cast<float>(rows[row].length));
         }
     }
-    const std::vector<bool> allowed = directory_->allowed(folded);
-    std::vector<ScoredPoint> found;
-    for (size_t row = 0; row < scores.size(); ++row) {
-        if (row % kRowsPerCheck == 0) PX_TRY(deadline.check());
-        if (scores[row] > 0 && (allowed.empty() || allowed[row]))
-            found.push_back({row, scores[row]});
-    }
-    keep_best(found, top_k, [](const ScoredPoint& a, const ScoredPoint& b) {
-        return a.score != b.score ? a.score > b.score : a.point < b.point;
-    });
-    return found;
+    return scores;
 }
 
-Result<std::vector<ScoredDocument>> QdrantView::rank_documents(const Lexical& lexical, size_t top_k,
-                                                               const FoldedFilter& folded,
-                                                               const Deadline& deadline) const {
+Result<std::vector<double>> QdrantView::score_documents(const Lexical& lexical,
+                                                        const Deadline& deadline) const {
     std::map<std::string_view, double> words;
     std::map<std::pair<std::string_view, std::string_view>, double> pairs;
     const std::vector<std::string>& terms = lexical.terms;
@@ -281,6 +291,12 @@ Result<std::vector<ScoredDocument>> QdrantView::rank_documents(const Lexical& le
         add(*lexical.pairs.find(key)->second, times * kPhraseWeight);
     }
 
+    return scores;
+}
+
+std::vector<uint32_t> QdrantView::best_documents(const std::vector<double>& scores, size_t top_k,
+                                                 const FoldedFilter& folded) const {
+    const Directory& directory = *directory_;
     // A filter admits a document by any of its points.
     std::vector<bool> admitted;
     if (const std::vector<bool> allowed = directory.allowed(folded); !allowed.empty()) {
@@ -297,12 +313,7 @@ Result<std::vector<ScoredDocument>> QdrantView::rank_documents(const Lexical& le
     keep_best(ranked, top_k, [&](uint32_t a, uint32_t b) {
         return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
     });
-    std::vector<ScoredDocument> found;
-    for (const uint32_t number : ranked) {
-        found.push_back(
-            {std::string(directory.document_name(number)), static_cast<float>(scores[number])});
-    }
-    return found;
+    return ranked;
 }
 
 Result<void> QdrantView::check_handles(const std::vector<uint64_t>& handles) const {
@@ -447,9 +458,17 @@ std::optional<uint64_t> QdrantView::find(const chunk::ChunkId& id) const {
     return directory_->find(*raw);
 }
 
-std::string QdrantView::document_id(uint64_t handle) const {
-    return std::string(
-        directory_->document_name(directory_->document_of(static_cast<uint32_t>(handle))));
+uint32_t QdrantView::document_of(uint64_t handle) const {
+    return directory_->document_of(static_cast<uint32_t>(handle));
+}
+
+std::string_view QdrantView::document_name(uint32_t document) const {
+    return directory_->document_name(document);
+}
+
+std::vector<uint64_t> QdrantView::points_in(uint32_t document) const {
+    const auto rows = directory_->rows_of(document);
+    return {rows.begin(), rows.end()};
 }
 
 std::vector<uint64_t> QdrantView::points_of(std::string_view document_id) const {

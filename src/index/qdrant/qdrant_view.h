@@ -32,8 +32,8 @@ class QdrantView final : public CollectionView {
     uint64_t point_count() const override { return directory_->rows().size(); }
     size_t width() const override { return static_cast<size_t>(manifest_.width); }
     Result<std::vector<ScoredPoint>> search_dense(const std::vector<float>& query, size_t top_k,
-                                                  const Filter& filter,
-                                                  const Deadline& deadline) const override;
+                                                  const Filter& filter, const Deadline& deadline,
+                                                  Accuracy accuracy) const override;
     Result<std::vector<ScoredPoint>> search_lexical(std::string_view query, size_t top_k,
                                                     const Filter& filter,
                                                     const Deadline& deadline) const override;
@@ -42,15 +42,17 @@ class QdrantView final : public CollectionView {
                                                          const Deadline& deadline) const override;
     /// One request: the dense search and the postings that are not in memory yet.
     Result<HybridHits> search_hybrid(const std::vector<float>& vector, std::string_view text,
-                                     size_t top_k, const Filter& filter,
-                                     const Deadline& deadline) const override;
+                                     HybridCounts counts, const Filter& filter,
+                                     const Deadline& deadline, Accuracy accuracy) const override;
     Result<VectorRows> vectors(const std::vector<uint64_t>& handles,
                                const Deadline& deadline) const override;
     Result<std::vector<Point>> points(const std::vector<uint64_t>& handles,
                                       const Deadline& deadline) const override;
     std::vector<uint64_t> all() const override;
     std::optional<uint64_t> find(const chunk::ChunkId& id) const override;
-    std::string document_id(uint64_t handle) const override;
+    uint32_t document_of(uint64_t handle) const override;
+    std::string_view document_name(uint32_t document) const override;
+    std::vector<uint64_t> points_in(uint32_t document) const override;
     std::vector<uint64_t> points_of(std::string_view document_id) const override;
 
   private:
@@ -67,12 +69,13 @@ class QdrantView final : public CollectionView {
     };
     /// Sends what is missing of both in one request; either may be null.
     Result<void> fetch(Lexical* lexical, Dense* dense, const Deadline& deadline) const;
-    Result<std::vector<ScoredPoint>> rank_points(const Lexical& lexical, size_t top_k,
-                                                 const FoldedFilter& folded,
-                                                 const Deadline& deadline) const;
-    Result<std::vector<ScoredDocument>> rank_documents(const Lexical& lexical, size_t top_k,
-                                                       const FoldedFilter& folded,
-                                                       const Deadline& deadline) const;
+    /// BM25 of every row.
+    Result<std::vector<float>> score_points(const Lexical& lexical, const Deadline& deadline) const;
+    /// Of every document by its number.
+    Result<std::vector<double>> score_documents(const Lexical& lexical,
+                                                const Deadline& deadline) const;
+    std::vector<uint32_t> best_documents(const std::vector<double>& scores, size_t top_k,
+                                         const FoldedFilter& folded) const;
     Result<void> check_handles(const std::vector<uint64_t>& handles) const;
 
     std::shared_ptr<QdrantClient> client_;

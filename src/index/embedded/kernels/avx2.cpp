@@ -18,8 +18,8 @@ int32_t add_lanes(__m256i v) {
 }
 
 // u8 × s8 by way of 16 bits: maddubs would saturate at 255 * 127 * 2.
-void dot_codes(const uint8_t* rows, size_t stride, size_t row_count, const int8_t* query,
-               int32_t* out) {
+template <class RowAt>
+void dots(RowAt&& row_at, size_t stride, size_t row_count, const int8_t* query, int32_t* out) {
     alignas(32) int16_t fixed[2048];
     std::vector<int16_t> large;
     int16_t* wide = fixed;
@@ -28,7 +28,8 @@ void dot_codes(const uint8_t* rows, size_t stride, size_t row_count, const int8_
         wide = large.data();
     }
     for (size_t i = 0; i < stride; ++i) wide[i] = query[i];
-    for (size_t r = 0; r < row_count; ++r, rows += stride) {
+    for (size_t r = 0; r < row_count; ++r) {
+        const uint8_t* rows = row_at(r);
         __m256i sum0 = _mm256_setzero_si256();
         __m256i sum1 = _mm256_setzero_si256();
         for (size_t i = 0; i < stride; i += 32) {
@@ -44,6 +45,30 @@ void dot_codes(const uint8_t* rows, size_t stride, size_t row_count, const int8_
         }
         out[r] = add_lanes(_mm256_add_epi32(sum0, sum1));
     }
+}
+
+void dot_codes(const uint8_t* rows, size_t stride, size_t row_count, const int8_t* query,
+               int32_t* out) {
+    dots([&](size_t r) { return rows + r * stride; }, stride, row_count, query, out);
+}
+
+void dot_rows(const uint8_t* base, size_t stride, const uint32_t* rows, size_t row_count,
+              const int8_t* query, int32_t* out) {
+    dots([&](size_t r) { return base + rows[r] * stride; }, stride, row_count, query, out);
+}
+
+void add_row(const uint8_t* row, float scale, float* sum, size_t width) {
+    const __m256 scales = _mm256_set1_ps(scale);
+    const __m256i middle = _mm256_set1_epi32(128);
+    size_t i = 0;
+    for (; i + 8 <= width; i += 8) {
+        const __m256i codes =
+            _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(row + i)));
+        const __m256 values = _mm256_cvtepi32_ps(_mm256_sub_epi32(codes, middle));
+        _mm256_storeu_ps(sum + i,
+                         _mm256_add_ps(_mm256_loadu_ps(sum + i), _mm256_mul_ps(scales, values)));
+    }
+    for (; i < width; ++i) sum[i] += scale * static_cast<float>(static_cast<int>(row[i]) - 128);
 }
 
 float dot_f32(const float* a, const float* b, size_t width) {
@@ -70,7 +95,7 @@ float dot_f32(const float* a, const float* b, size_t width) {
 
 }  // namespace
 
-const Kernels kAvx2{"avx2", dot_codes, dot_f32};
+const Kernels kAvx2{"avx2", dot_codes, dot_rows, add_row, dot_f32};
 
 }  // namespace px::index::kernels
 #endif

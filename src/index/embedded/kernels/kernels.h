@@ -20,6 +20,11 @@ struct Kernels {
     /// == 0, S <= 65536, so that the sum stays below 2^31.
     void (*dot_codes)(const uint8_t* rows, size_t stride, size_t row_count, const int8_t* query,
                       int32_t* out);
+    /// The same of rows anywhere: out[r] = the sum over base[rows[r] * S + i] * query[i].
+    void (*dot_rows)(const uint8_t* base, size_t stride, const uint32_t* rows, size_t row_count,
+                     const int8_t* query, int32_t* out);
+    /// sum[i] += scale * (row[i] - 128) for i < W.
+    void (*add_row)(const uint8_t* row, float scale, float* sum, size_t width);
     /// Dot of two [W] f32 vectors: 16 lanes, lane i % 16 adds products in ascending i, then lanes
     /// pairwise 8, 4, 2, 1 apart.
     float (*dot_f32)(const float* a, const float* b, size_t width);
