@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "answer/citation.h"
+#include "chunk/inspect.h"
 
 namespace px::answer {
 
@@ -56,6 +57,9 @@ json::object to_json(const Passage& passage) {
     object["text"] = point.text;
     object["text_start"] = point.span.start;
     object["text_end"] = point.span.end;
+    json::array flags;
+    for (const std::string& kind : chunk::inspect(point.text)) flags.emplace_back(kind);
+    object["flags"] = std::move(flags);
     return object;
 }
 
@@ -86,11 +90,66 @@ json::object to_json(const Citation& citation) {
     return object;
 }
 
+json::array to_json(const std::vector<Constraint>& constraints) {
+    json::array array;
+    for (const Constraint& constraint : constraints) {
+        array.push_back({{"field", constraint.field},
+                         {"op", constraint.op},
+                         {"value", constraint.value},
+                         {"text", constraint.text}});
+    }
+    return array;
+}
+
+json::object to_json(const generate::Support& support) {
+    json::object object;
+    object["score"] = rounded(support.score, 1e4);
+    object["meaning"] = rounded(support.meaning, 1e4);
+    object["words"] = rounded(support.words, 1e4);
+    object["context"] = rounded(support.context, 1e4);
+    object["names"] = rounded(support.names, 1e4);
+    object["kind"] = rounded(support.kind, 1e4);
+    return object;
+}
+
 json::object to_json(const Answer& answer) {
     json::array citations;
     for (const Citation& citation : answer.citations) citations.push_back(to_json(citation));
     json::object object;
+    object["question"] = answer.question;
+    object["constraints"] = to_json(answer.constraints);
+    object["support"] = to_json(answer.support);
     object["answer"] = answer.answer;
+    object["generator"] = answer.generator;
+    object["notice"] = answer.notice;
+    json::array unsupported;
+    for (const Sentence& sentence : answer.sentences) {
+        if (!sentence.supported) unsupported.emplace_back(sentence.text);
+    }
+    object["unsupported"] = std::move(unsupported);
+    json::array figures;
+    for (const Figure& figure : answer.figures) {
+        figures.push_back({{"citation", figure.citation},
+                           {"text", figure.text},
+                           {"value", figure.value},
+                           {"unit", figure.unit},
+                           {"author", figure.author},
+                           {"date", figure.date}});
+    }
+    object["figures"] = std::move(figures);
+    json::array disagreements;
+    for (const Disagreement& one : answer.disagreements) {
+        disagreements.push_back({{"citations", json::value_from(one.citations)},
+                                 {"values", json::value_from(one.values)},
+                                 {"dates", json::value_from(one.dates)}});
+    }
+    object["disagreements"] = std::move(disagreements);
+    object["sql"] = nullptr;
+    if (answer.sql) {
+        object["sql"] = json::object{{"query", answer.sql->sql},
+                                     {"table", answer.sql->table},
+                                     {"explanation", answer.sql->explanation}};
+    }
     object["grounded"] = answer.grounded;
     object["citations"] = std::move(citations);
     object["release"] = answer.release;

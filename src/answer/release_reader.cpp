@@ -7,6 +7,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <list>
+#include <map>
 #include <mutex>
 #include <utility>
 
@@ -191,6 +192,15 @@ Result<AsOf> parse_as_of(std::string_view text) {
     return as_of;
 }
 
+Result<std::optional<std::string>> why_not_served(catalog::Catalog& catalog,
+                                                  const catalog::Release& release) {
+    for (const catalog::CheckResult& check : PX_TRY(catalog.checks(release.run))) {
+        if (check.source == "serve" && check.check == "promote_if" && !check.passed)
+            return std::optional(fmt::format("{} (demanded: {})", check.actual, check.expected));
+    }
+    return std::optional<std::string>();
+}
+
 struct ReleaseReader::State {
     catalog::Catalog& catalog;
     index::VectorStore& vectors;
@@ -205,6 +215,23 @@ struct ReleaseReader::State {
     std::mutex places_mutex{};
     std::condition_variable_any place_free{};
     size_t places_taken = 0;
+
+    std::mutex served_mutex{};
+    std::map<int64_t, std::optional<std::string>> served{};  // what why_not_served said; bounded
+
+    Result<std::optional<std::string>> not_served(const catalog::Release& release) {
+        constexpr size_t kKept = 1'000;
+        {
+            const std::lock_guard lock(served_mutex);
+            if (const auto known = served.find(release.id.value); known != served.end())
+                return known->second;
+        }
+        auto why = PX_TRY(why_not_served(catalog, release));
+        const std::lock_guard lock(served_mutex);
+        if (served.size() >= kKept) served.erase(served.begin());
+        served[release.id.value] = why;
+        return why;
+    }
 
     std::shared_ptr<const ReleaseView> find(int64_t release) {
         const std::lock_guard lock(mutex);
@@ -406,6 +433,20 @@ Result<std::shared_ptr<const ReleaseView>> ReleaseReader::open(const AsOf& as_of
                     fmt::format("there was no release at {}", format_timestamp(*as_of.time)),
                     "`px releases` lists when each was published.");
     }
+    while (!as_of.release) {
+        const auto why = PX_TRY(state_->not_served(*release));
+        if (!why) break;
+        auto before = release->id.value > 1
+                          ? PX_TRY(state_->catalog.release({release->id.value - 1}))
+                          : std::optional<catalog::Release>();
+        if (!before) {
+            return fail(ErrorCode::NotFound,
+                        fmt::format("no release is served: release {} was published, but {}",
+                                    release->id.value, *why),
+                        "Name it by its id to look into it, or change serve.promote_if");
+        }
+        release = std::move(before);
+    }
     if (auto known = state_->find(release->id.value)) return known;
     auto view = std::make_shared<ReleaseView>();
     auto points = state_->vectors.open({release->index_manifest});
@@ -418,6 +459,11 @@ Result<std::shared_ptr<const ReleaseView>> ReleaseReader::open(const AsOf& as_of
                     "Read a newer release; `px releases` lists them.");
     }
     view->points = PX_TRY(std::move(points).context(fmt::format("release {}", release->id.value)));
+    std::vector<std::string> authors;
+    for (auto& [name, count] : PX_TRY(state_->catalog.distinct_authors(release->id))) {
+        if (!name.empty()) authors.push_back(std::move(name));
+    }
+    view->authors = std::make_shared<const std::vector<std::string>>(std::move(authors));
     view->release = std::move(*release);
     return state_->keep(std::move(view));
 }

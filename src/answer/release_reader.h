@@ -24,6 +24,11 @@ struct AsOf {
 /// time. Errors: InvalidArgument.
 Result<AsOf> parse_as_of(std::string_view text);
 
+/// Why a published release is not served ("ndcg_at_10 is …"); nullopt: it may be. It failed
+/// serve.promote_if of its pipeline file when it was published, which its run's checks say.
+Result<std::optional<std::string>> why_not_served(catalog::Catalog& catalog,
+                                                  const catalog::Release& release);
+
 struct TableInfo {
     std::string name;
     int64_t version = 0;
@@ -50,8 +55,9 @@ class ReleaseReader {
                   engine::Engine& engine, const Clock& clock, ReleaseReaderOptions options = {});
     ~ReleaseReader();
 
-    /// Errors: NotFound ("no release yet: run `px run` first", unknown id, before the first
-    /// release).
+    /// Without an id: the newest (or the newest at the time) that may be served. Errors: NotFound
+    /// ("no release yet: run `px run` first", unknown id, before the first release, none that may
+    /// be served).
     Result<std::shared_ptr<const ReleaseView>> open(const AsOf& as_of);
     /// One read-only SELECT of a user over the release's tables (quarantine and documents included
     /// as `documents`, `analytics_metadata`). Errors: as Session::query_untrusted; RateLimited (no

@@ -24,8 +24,17 @@ Result<std::vector<Passage>> search_passages(const ReleaseView& view, const Ques
                                              const AnswerOptions& options,
                                              const Deadline& deadline);
 
+/// Passages by score × 2^(−age / half_life_days), the age against the newest of them; those without
+/// a date count as old as the oldest. The best has its score again as before. Stable.
+void prefer_recent(std::vector<Passage>& passages, double half_life_days);
+/// The first `count` passages without near-duplicates of other documents (nine terms of ten shared)
+/// and with at most per_document of one; what was passed over for the latter fills the rest.
+std::vector<Passage> diverse(std::vector<Passage> passages, size_t count, size_t per_document);
+
 /// An answer before its citations are looked up.
 struct Draft {
+    std::string question;  ///< a follow-up made whole
+    std::vector<Constraint> constraints;
     std::vector<Passage> passages;
     generate::Extract extract;
 };

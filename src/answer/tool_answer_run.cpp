@@ -15,6 +15,7 @@
 #include <map>
 
 #include "answer/answer.h"
+#include "answer/answer_json.h"
 #include "answer/retrieval.h"
 #include "base/sha256.h"
 #include "generate/extractive.h"
@@ -168,11 +169,10 @@ Result<int> run(const std::map<std::string, std::string>& options) {
                                   std::string_view(point.text)
                                       .substr(chosen.start, chosen.end - chosen.start))}});
             }
-            fmt::print("{}\n", json::serialize(json::object{{"question", request.question},
-                                                            {"support", draft.extract.support},
-                                                            {"meaning", draft.extract.meaning},
-                                                            {"words", draft.extract.words},
-                                                            {"sentences", std::move(sentences)}}));
+            fmt::print("{}\n", json::serialize(
+                                   json::object{{"question", request.question},
+                                                {"support", answer::to_json(draft.extract.support)},
+                                                {"sentences", std::move(sentences)}}));
         } else {
             for (const auto& [id, score] : PX_TRY(answer::search_documents(
                      view, *encoder, request, answering, Deadline::never()))) {

@@ -17,7 +17,7 @@ std::vector<Citation> citations_of(TestRelease& release) {
     std::vector<Citation> all;
     for (const char* question :
          {"What is the financial outlook?", "Who wears a helmet in the hall?",
-          "How did revenue develop in the quarter?"}) {
+          "How flat was revenue in the fourth quarter?"}) {
         SearchRequest request;
         request.question = question;
         const auto answer = *ask(release.view(), release.catalog(), release.encoder(), request, {},
@@ -30,7 +30,7 @@ std::vector<Citation> citations_of(TestRelease& release) {
 TEST(Verify, PassesEveryCitationOfAnAnswer) {
     TestRelease release(company());
     const auto citations = citations_of(release);
-    ASSERT_GE(citations.size(), 4U);
+    ASSERT_GE(citations.size(), 3U);
     for (const Citation& citation : citations) {
         const auto verification = verify(release.view(), release.catalog(), citation,
                                          release.rederive(), Deadline::never());

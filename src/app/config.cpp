@@ -1,5 +1,7 @@
 #include "app/config.h"
 
+#include "answer/evaluation.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 #include <yaml-cpp/yaml.h>
@@ -724,11 +726,11 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
     }
     pipeline::Definition& definition = config.definition;
     try {
-        PX_TRY(
-            reader.expect_map(root, "the pipeline file",
-                              {"pipeline", "schedule", "retries", "notify", "sources", "contracts",
-                               "models", "landing", "lake", "catalog", "vectors", "cache", "engine",
-                               "chunking", "embedding", "serve", "costs", "telemetry"}));
+        PX_TRY(reader.expect_map(
+            root, "the pipeline file",
+            {"pipeline", "schedule", "retries", "notify", "sources", "contracts", "models",
+             "landing", "lake", "catalog", "vectors", "cache", "engine", "chunking", "embedding",
+             "generator", "serve", "costs", "telemetry"}));
         if (!root["pipeline"])
             return reader.error(root, "the file lacks 'pipeline', the pipeline's name");
         definition.name = PX_TRY(reader.text(root["pipeline"], "pipeline"));
@@ -893,8 +895,53 @@ Result<Config> parse_config(const std::string& text, const std::filesystem::path
         }
         std::string address = "127.0.0.1:8501";
         if (const YAML::Node n = root["serve"]) {
-            PX_TRY(reader.expect_map(n, "serve", {"address"}));
+            PX_TRY(reader.expect_map(n, "serve", {"address", "promote_if", "queries", "qrels"}));
             if (n["address"]) address = PX_TRY(reader.text(n["address"], "serve.address"));
+            if (n["promote_if"]) {
+                config.promote_if = PX_TRY(reader.text(n["promote_if"], "serve.promote_if"));
+                PX_TRY(answer::parse_promotion_rule(config.promote_if).context("serve.promote_if"));
+                if (!n["queries"] || !n["qrels"]) {
+                    return fail(ErrorCode::InvalidArgument,
+                                "serve.promote_if needs serve.queries and serve.qrels",
+                                "Name the files it is measured by, see docs/answers.md");
+                }
+            }
+            if (n["queries"]) {
+                config.promote_queries =
+                    definition.base_folder / PX_TRY(reader.text(n["queries"], "serve.queries"));
+            }
+            if (n["qrels"]) {
+                config.promote_qrels =
+                    definition.base_folder / PX_TRY(reader.text(n["qrels"], "serve.qrels"));
+            }
+        }
+        if (const YAML::Node n = root["generator"]) {
+            PX_TRY(reader.expect_map(n, "generator",
+                                     {"kind", "url", "model", "api_key_env", "timeout"}));
+            if (n["kind"]) {
+                config.generator_kind = PX_TRY(reader.one_of<std::string>(
+                    n["kind"], "generator.kind",
+                    {{"extractive", "extractive"}, {"openai", "openai"}}));
+            }
+            if (n["url"]) config.generator_url = PX_TRY(reader.text(n["url"], "generator.url"));
+            if (n["model"])
+                config.generator_model = PX_TRY(reader.text(n["model"], "generator.model"));
+            if (n["timeout"]) {
+                config.generator_timeout =
+                    PX_TRY(duration(reader, n["timeout"], "generator.timeout"));
+            }
+            if (n["api_key_env"]) {
+                const std::string name =
+                    PX_TRY(reader.text(n["api_key_env"], "generator.api_key_env"));
+                const auto key = reader.variable(name);
+                if (!key) {
+                    return fail(
+                        ErrorCode::InvalidArgument,
+                        fmt::format("generator.api_key_env names {}, which is not set", name),
+                        "Set it in the environment or in .env");
+                }
+                config.generator_key = *key;
+            }
         }
         // The environment speaks last.
         const std::vector<Override> overrides{

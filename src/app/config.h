@@ -38,6 +38,12 @@ struct Config {
     std::string otlp_url;  ///< of a collector for traces of runs, OTLP over HTTP; empty: none
     std::string serve_address = "127.0.0.1";
     int serve_port = 8501;
+    /// serve.promote_if: a published release is served only when this holds; empty: always.
+    std::string promote_if;
+    std::filesystem::path promote_queries, promote_qrels;  ///< what it is measured by
+    /// generator: kind "extractive" or "openai".
+    std::string generator_kind = "extractive", generator_url, generator_model, generator_key;
+    std::chrono::milliseconds generator_timeout{20'000};
     std::filesystem::path model_folder;  ///< of the embedding model
     std::string kernel;                  ///< of the encoder; "" the best
     notify::Options notify;              ///< whom to tell of failing runs

@@ -177,6 +177,7 @@ int main(int count, char** words) {
     px::app::add_run_commands(cli, context);
     px::app::add_ask_commands(cli, context);
     px::app::add_embed_command(cli, context);
+    px::app::add_eval_command(cli, context);
     px::app::add_history_commands(cli, context);
     px::app::add_migrate_command(cli, context);
     px::app::add_serve_commands(cli, context);

@@ -4,8 +4,13 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <iterator>
+
+#include "answer/evaluation.h"
 #include "base/log.h"
 #include "engine/local/local_engine.h"
+#include "generate/openai/openai_writer.h"
 #include "index/open.h"
 #include "pipeline/run_lock.h"
 #include "store/open.h"
@@ -109,7 +114,63 @@ Result<std::unique_ptr<App>> App::create(Config config, Environment environment)
     local.thread_count = static_cast<int>(app->config_.thread_count());
     local.temp_directory = app->config_.work_folder() / "spill";
     app->engine_ = PX_TRY(engine::open_local_engine(local));
+    PX_TRY(app->set_answer_options());
     return app;
+}
+
+Result<void> App::set_answer_options() {
+    if (config_.generator_kind == "openai") {
+        generate::OpenAiOptions options;
+        options.url = config_.generator_url;
+        options.model = config_.generator_model;
+        options.api_key = config_.generator_key;
+        options.timeout = config_.generator_timeout;
+        answer_options_.writer =
+            PX_TRY(generate::open_openai_writer(std::move(options)).context("generator"));
+    }
+    for (const pipeline::SourceDefinition& source : definition().sources) {
+        answer::TableRoles table{source.name, {}};
+        for (const contract::ColumnRule& column : source.contract.columns) {
+            std::string role;
+            if (column.role == contract::Role::Author) role = "author";
+            if (column.role == contract::Role::Date) role = "date";
+            if (column.role == contract::Role::Category) role = "category";
+            table.columns.push_back(
+                {column.name, columnar::delta_type_name(column.type), std::move(role)});
+        }
+        answer_options_.tables.push_back(std::move(table));
+    }
+    return {};
+}
+
+/// Whether what is about to be published may be served: measured here, beside what is served now.
+Result<pipeline::Promotion> App::promote(std::shared_ptr<const index::CollectionView> points,
+                                         const Deadline& deadline) {
+    const auto read = [](const std::filesystem::path& path) -> Result<std::string> {
+        std::ifstream file(path, std::ios::binary);
+        if (!file) return fail_errno(errno, "cannot read " + path.string());
+        return std::string{std::istreambuf_iterator<char>(file), {}};
+    };
+    const auto rule = PX_TRY(answer::parse_promotion_rule(config_.promote_if));
+    const auto queries = PX_TRY(answer::parse_queries(PX_TRY(read(config_.promote_queries)),
+                                                      config_.promote_queries.filename().string()));
+    const auto judgements = PX_TRY(answer::parse_judgements(
+        PX_TRY(read(config_.promote_qrels)), config_.promote_qrels.filename().string()));
+    const embed::Encoder* loaded = PX_TRY(encoder());
+    answer::ReleaseView now;
+    now.points = std::move(points);
+    const auto measured =
+        PX_TRY(answer::evaluate(now, *loaded, queries, judgements, answer_options_, deadline));
+    std::optional<answer::Evaluation> last;
+    const auto served = PX_TRY(reader())->open({});
+    if (served) {
+        last = PX_TRY(
+            answer::evaluate(**served, *loaded, queries, judgements, answer_options_, deadline));
+    } else if (served.error().code != ErrorCode::NotFound) {
+        return served.error();
+    }
+    const answer::PromotionVerdict verdict = answer::judge(rule, measured, last);
+    return pipeline::Promotion{rule.text, verdict.reason, verdict.promoted};
 }
 
 Result<std::unique_ptr<catalog::Catalog>> App::open_catalog(catalog::OpenMode mode) const {
@@ -179,36 +240,41 @@ Result<const embed::Encoder*> App::encoder() {
 }
 
 pipeline::RunServices App::run_services() {
-    return {definition(),
-            *landing_,
-            *lake_,
-            *vectors_,
-            *engine_,
-            clock_,
-            *progress_,
-            config_.work_folder(),
-            config_.thread_count(),
-            step_observer(environment_),
-            [this]() -> Result<void> {
-                PX_TRY(landing_->ensure_container());
-                PX_TRY(lake_->ensure_container());
-                PX_TRY(vectors_->prepare());
-                return pipeline::check_not_migrating(*lake_);
-            },
-            [this](catalog::OpenMode mode) { return open_catalog(mode); },
-            [this](catalog::LockMode mode) { return lock_catalog(mode); },
-            [this] { return encoder(); },
-            [this](const std::string& text) -> Result<pipeline::Definition> {
-                if (text == definition().text) return definition();
-                Config old = PX_TRY(parse_config(text, config_.file, environment_));
-                return std::move(old.definition);
-            },
-            [this](const std::string& text) -> Result<bool> {
-                if (text == definition().text) return true;
-                const Config old = PX_TRY(parse_config(text, config_.file, environment_));
-                // Without their credentials, which may be renewed between two runs.
-                return PX_TRY(services_of(old)) == PX_TRY(services_of(config_));
-            }};
+    return {
+        definition(),
+        *landing_,
+        *lake_,
+        *vectors_,
+        *engine_,
+        clock_,
+        *progress_,
+        config_.work_folder(),
+        config_.thread_count(),
+        step_observer(environment_),
+        [this]() -> Result<void> {
+            PX_TRY(landing_->ensure_container());
+            PX_TRY(lake_->ensure_container());
+            PX_TRY(vectors_->prepare());
+            return pipeline::check_not_migrating(*lake_);
+        },
+        [this](catalog::OpenMode mode) { return open_catalog(mode); },
+        [this](catalog::LockMode mode) { return lock_catalog(mode); },
+        [this] { return encoder(); },
+        [this](const std::string& text) -> Result<pipeline::Definition> {
+            if (text == definition().text) return definition();
+            Config old = PX_TRY(parse_config(text, config_.file, environment_));
+            return std::move(old.definition);
+        },
+        [this](const std::string& text) -> Result<bool> {
+            if (text == definition().text) return true;
+            const Config old = PX_TRY(parse_config(text, config_.file, environment_));
+            // Without their credentials, which may be renewed between two runs.
+            return PX_TRY(services_of(old)) == PX_TRY(services_of(config_));
+        },
+        config_.promote_if.empty()
+            ? decltype(pipeline::RunServices::promote)()
+            : [this](std::shared_ptr<const index::CollectionView> points,
+                     const Deadline& deadline) { return promote(std::move(points), deadline); }};
 }
 
 Result<pipeline::MigrationSide> App::migration_side() {

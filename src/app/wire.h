@@ -53,6 +53,9 @@ class App {
 
   private:
     App(Config config, Environment environment);
+    Result<void> set_answer_options();
+    Result<pipeline::Promotion> promote(std::shared_ptr<const index::CollectionView> points,
+                                        const Deadline& deadline);
     Result<std::unique_ptr<catalog::PipelineLock>> lock_catalog(catalog::LockMode mode) const;
     static store::OpenOptions open_options(const Config& config);
     /// What decides whether a run of an older pipeline file may be taken up: the places its

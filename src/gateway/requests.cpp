@@ -117,14 +117,19 @@ Result<TimestampMicros> read_moment(std::string_view text, Edge edge, std::strin
 Result<SearchInput> read_search(json::object body, SearchFields fields,
                                 const GatewayOptions& options) {
     std::vector<std::string_view> known{"question", "top_k"};
-    if (fields != SearchFields::Plain) known.insert(known.end(), {"filters", "as_of", "mode"});
-    if (fields == SearchFields::Ask) known.emplace_back("stream");
+    if (fields != SearchFields::Plain)
+        known.insert(known.end(),
+                     {"filters", "as_of", "mode", "constraints", "without", "recency_days"});
+    if (fields == SearchFields::Ask) known.insert(known.end(), {"stream", "history"});
     const auto input = PX_TRY(RequestFields::open(std::move(body), "", known));
     SearchInput search;
     search.request.question = PX_TRY(input.required_text("question", options.question_bytes));
     const auto top_k = PX_TRY(input.integer("top_k", 1, options.top_k));
     if (top_k) search.request.top_k = static_cast<size_t>(*top_k);
-    if (fields == SearchFields::Plain) return search;
+    if (fields == SearchFields::Plain) {
+        search.request.constraints = answer::SearchRequest::Constraints::Ignore;
+        return search;
+    }
     if (const auto filters =
             PX_TRY(input.object("filters", {"authors", "categories", "sources", "from", "to"}))) {
         search.request.filter = PX_TRY(read_filter(*filters));
@@ -132,6 +137,14 @@ Result<SearchInput> read_search(json::object body, SearchFields fields,
     const auto mode = PX_TRY(input.choice("mode", {"hybrid", "dense", "lexical"}));
     if (mode == "dense") search.request.mode = answer::SearchRequest::Mode::Dense;
     if (mode == "lexical") search.request.mode = answer::SearchRequest::Mode::Lexical;
+    if (!PX_TRY(input.boolean("constraints")).value_or(true))
+        search.request.constraints = answer::SearchRequest::Constraints::Ignore;
+    search.request.without = PX_TRY(input.texts("without", kShortText));
+    search.request.half_life_days =
+        static_cast<double>(PX_TRY(input.integer("recency_days", 1, 36'500)).value_or(0));
+    if (fields == SearchFields::Ask) {
+        search.request.history = PX_TRY(input.texts("history", options.question_bytes));
+    }
     search.as_of = PX_TRY(as_of_field(input));
     if (fields == SearchFields::Ask && PX_TRY(input.boolean("stream")).value_or(false)) {
         search.delivery = SearchInput::Delivery::Streamed;
@@ -155,6 +168,17 @@ Result<json::object> search_object(const http::Request& request) {
             add(filters, "categories", value);
         } else if (name == "source") {
             add(filters, "sources", value);
+        } else if (name == "without") {
+            add(object, name, value);
+        } else if (name == "recency_days") {
+            object[name] = PX_TRY(whole_number(value, name));
+        } else if (name == "constraints") {
+            if (value != "true" && value != "false") {
+                return fail(ErrorCode::InvalidArgument,
+                            fmt::format("parameter 'constraints' is '{}'; it must be true or false",
+                                        utf8_sanitize(value.substr(0, 60))));
+            }
+            object[name] = value == "true";
         } else if (name == "from" || name == "to") {
             filters[name] = value;
         } else {

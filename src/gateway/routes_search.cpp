@@ -22,11 +22,11 @@ double milliseconds_since(std::chrono::steady_clock::time_point start) {
         .count();
 }
 
-json::object search_response(const std::vector<answer::Passage>& passages, int64_t release,
-                             double elapsed_ms) {
+json::object search_response(const answer::Found& found, int64_t release, double elapsed_ms) {
     json::object object;
-    object["results"] = passages_json(passages);
-    object["count"] = passages.size();
+    object["results"] = passages_json(found.passages);
+    object["count"] = found.passages.size();
+    object["constraints"] = answer::to_json(found.constraints);
     object["release"] = release;
     object["elapsed_ms"] = static_cast<double>(static_cast<int64_t>(elapsed_ms * 1000)) / 1000;
     return object;
@@ -62,6 +62,8 @@ Result<void> write_events(http::StreamWriter& writer, const answer::Answer& answ
     json::object found;
     found["passages"] = passages_json(answer.passages);
     found["release"] = answer.release;
+    found["question"] = answer.question;
+    found["constraints"] = answer::to_json(answer.constraints);
     PX_TRY(send("passages", found));
     for (const answer::Sentence& sentence : answer.sentences) {
         json::array citations;
@@ -73,6 +75,7 @@ Result<void> write_events(http::StreamWriter& writer, const answer::Answer& answ
                             ? fmt::format("{} [{}]", sentence.text, sentence.citation)
                             : sentence.text;
         event["citations"] = std::move(citations);
+        event["supported"] = sentence.supported;
         PX_TRY(send("sentence", event));
     }
     return send("done", answer::to_json(answer));
@@ -85,10 +88,10 @@ std::vector<Route> Routes::search_routes() const {
                                       const Call& call) -> Result<http::Response> {
         const auto start = std::chrono::steady_clock::now();
         const auto view = PX_TRY(services_.releases.open(input.as_of));
-        const auto passages = PX_TRY(answer::search(*view, services_.encoder, input.request,
-                                                    services_.answer, call.deadline));
-        return json_response(write_json(
-            search_response(passages, view->release.id.value, milliseconds_since(start))));
+        const auto found = PX_TRY(answer::find_passages(*view, services_.encoder, input.request,
+                                                        services_.answer, call.deadline));
+        return json_response(
+            write_json(search_response(found, view->release.id.value, milliseconds_since(start))));
     };
     std::vector<Route> routes;
     routes.push_back(
@@ -159,6 +162,12 @@ std::vector<Route> Routes::search_routes() const {
                         {"to", "query", "string",
                          "Last day, included, or the moment before which."},
                         {"mode", "query", "string", "hybrid, dense or lexical."},
+                        {"constraints", "query", "boolean",
+                         "false: what the question says of author and date narrows nothing."},
+                        {"without", "query", "string",
+                         "A constraint not to apply, by its text; may be repeated."},
+                        {"recency_days", "query", "integer",
+                         "Newer documents first: a score halves with every so many days."},
                         {"as_of", "query", "string", "A release id, a day or a moment."}},
          .response_schema = "SearchResponse",
          .handler = [this, find_passages](const Call& call) -> Result<http::Response> {

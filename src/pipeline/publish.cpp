@@ -53,6 +53,17 @@ Result<RunExecution::Output> RunExecution::publish(const Deadline& deadline) {
     const auto view = PX_TRY(services_.vectors.open(manifest_));
     publication.release.chunks = static_cast<int64_t>(view->point_count());
     report_.chunks_total = publication.release.chunks;
+    if (services_.promote) {
+        report_.promotion = PX_TRY(services_.promote(view, deadline));
+        catalog::CheckResult check;
+        check.run = run_->id;
+        check.source = kServeSource;
+        check.check = kPromoteCheck;
+        check.expected = report_.promotion->rule;
+        check.actual = report_.promotion->reason;
+        check.passed = report_.promotion->promoted;
+        PX_TRY(catalog_->record_checks({check}));
+    }
     publication.documents = *documents_;
     report_.result = RunResult::Published;
     publication.report = [this](const catalog::Release& release) {

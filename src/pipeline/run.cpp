@@ -658,6 +658,11 @@ std::string report_json(const RunReport& report) {
                         {"cpu_s", report.cpu_s},
                         {"memory_max_bytes", report.memory_max_bytes},
                         {"bytes_written", report.bytes_written}};
+    if (report.promotion) {
+        object["promotion"] = json::object{{"rule", report.promotion->rule},
+                                           {"reason", report.promotion->reason},
+                                           {"served", report.promotion->promoted}};
+    }
     if (report.cost) object["cost"] = *report.cost;
     if (report.release > 0) object["release"] = report.release;
     return json::serialize(object);

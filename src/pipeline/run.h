@@ -26,6 +26,15 @@
 namespace px::pipeline {
 
 /// What a run works with. All references outlive it.
+/// What serve.promote_if said of a release.
+struct Promotion {
+    std::string rule, reason;
+    bool promoted = true;
+};
+/// The check of a run that keeps its release from being served when it failed.
+inline constexpr std::string_view kServeSource = "serve";
+inline constexpr std::string_view kPromoteCheck = "promote_if";
+
 struct RunServices {
     const Definition& definition;
     store::ObjectStore& landing;
@@ -49,6 +58,10 @@ struct RunServices {
     std::function<Result<Definition>(const std::string& text)> parse;
     /// Whether such a text asks for the stores and the encoder that are here.
     std::function<Result<bool>(const std::string& text)> has_same_services;
+    /// Measures the points of a release before it is published; absent: every release is served.
+    std::function<Result<Promotion>(std::shared_ptr<const index::CollectionView> points,
+                                    const Deadline& deadline)>
+        promote;
 };
 
 /// While it lives, no other px writes to this pipeline's work folder or to what its catalog rules;
@@ -109,9 +122,10 @@ struct RunReport {
     int64_t serving = 0;               ///< the release before this run; 0: none
     double elapsed_s = 0;
     double cpu_s = 0;  ///< of the processes that said so: the run's own, or all its tasks'
-    int64_t memory_max_bytes = 0;  ///< of the largest of them
-    int64_t bytes_written = 0;     ///< of files new in the lake
-    std::optional<double> cost;    ///< estimate, in Definition::costs' currency
+    int64_t memory_max_bytes = 0;        ///< of the largest of them
+    int64_t bytes_written = 0;           ///< of files new in the lake
+    std::optional<Promotion> promotion;  ///< absent: nothing was demanded
+    std::optional<double> cost;          ///< estimate, in Definition::costs' currency
 };
 std::string report_json(const RunReport& report);
 

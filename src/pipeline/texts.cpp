@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "base/sha256.h"
+#include "chunk/inspect.h"
 #include "pipeline/sql_text.h"
 
 namespace px::pipeline {
@@ -67,7 +68,8 @@ columnar::Schema chunks_schema() {
              field("title", TypeId::String), field("author", TypeId::String),
              field("created_at", TypeId::Timestamp), field("category", TypeId::String),
              field("text", TypeId::String), field("start", TypeId::Int64),
-             field("end", TypeId::Int64), field("content_hash", TypeId::String)}};
+             field("end", TypeId::Int64), field("content_hash", TypeId::String),
+             field("flags", TypeId::String)}};
 }
 
 columnar::Schema embeddings_schema() {
@@ -201,6 +203,14 @@ class PartitionChunker {
         batch_.column(7).append_int64(span.start);
         batch_.column(8).append_int64(span.end);
         batch_.column(9).append_bytes(hash);
+        std::string flags;
+        for (const std::string& kind : chunk::inspect(title + "\n" + std::string(piece)))
+            flags += (flags.empty() ? "" : " ") + kind;
+        if (flags.empty()) {
+            batch_.column(10).append_null();
+        } else {
+            batch_.column(10).append_bytes(flags);
+        }
     }
 
     const TextServices& services_;

@@ -7,7 +7,7 @@ import { append, byId, h, icon, replace } from './dom.js';
 import { day, duration, plural } from './format.js';
 import { serverEvents } from './sse.js';
 import { failure } from './states.js';
-import type { Answer, Citation, Documents, Passage, Problem, Sentence } from './types.js';
+import type { Answer, Citation, Constraint, Documents, Passage, Problem, Sentence } from './types.js';
 
 const suggestions = [
     'What is the financial outlook?',
@@ -35,6 +35,7 @@ export class AskView implements View {
     private readonly to = byId<HTMLInputElement>('filter-to');
     private running: AbortController | null = null;
     private authorsOf: number | null | undefined = undefined;
+    private readonly history: string[] = []; // what was asked here, as it was understood
 
     constructor() {
         this.form.addEventListener('submit', (event) => {
@@ -117,7 +118,7 @@ export class AskView implements View {
         return Object.keys(filters).length > 0 ? filters : null;
     }
 
-    private async ask(text: string): Promise<void> {
+    private async ask(text: string, without: string[] = []): Promise<void> {
         const question = text.trim();
         if (question === '' || this.running) return;
         const controller = new AbortController();
@@ -127,13 +128,19 @@ export class AskView implements View {
         this.fit();
         this.welcome.hidden = true;
 
-        const turn = new Turn(question, () => void this.ask(question));
+        const turn = new Turn(
+            question,
+            () => void this.ask(question, without),
+            (constraint) => void this.ask(question, [...without, constraint.text]),
+        );
         this.log.append(turn.element);
         turn.element.scrollIntoView({ block: 'start', behavior: reducedMotion() ? 'auto' : 'smooth' });
         const body: Record<string, unknown> = { question, stream: true };
         const filters = this.filters();
         if (filters) body['filters'] = filters;
         if (app.asOf !== null) body['as_of'] = app.asOf;
+        if (without.length > 0) body['without'] = without;
+        if (this.history.length > 0) body['history'] = this.history.slice(-6);
         turn.describe(filters);
         try {
             const response = await post('/v1/ask', body, { signal: controller.signal, headers: { Accept: 'text/event-stream' } });
@@ -144,7 +151,9 @@ export class AskView implements View {
                 else if (event === 'sentence') turn.sentence(JSON.parse(data) as Sentence);
                 else if (event === 'error') throw new ApiError(JSON.parse(data) as Problem);
                 else if (event === 'done') {
-                    turn.done(JSON.parse(data) as Answer);
+                    const answer = JSON.parse(data) as Answer;
+                    turn.done(answer);
+                    this.history.push(answer.question);
                     ended = true;
                 }
             }
@@ -181,6 +190,7 @@ class Turn {
     constructor(
         readonly question: string,
         private readonly again: () => void,
+        private readonly without: (constraint: Constraint) => void,
     ) {
         this.element = h('article', { class: 'turn' }, h('h2', { class: 'turn-question' }, question), this.scope, this.body);
     }
@@ -206,7 +216,8 @@ class Turn {
         // The mark becomes a chip; the words stay as they are, brackets of the source among them.
         let words = sentence.text;
         for (const { n } of sentence.citations) words = words.endsWith(` [${n}]`) ? words.slice(0, -` [${n}]`.length) : words;
-        const span = h('span', { class: 'sentence' }, words);
+        const span = h('span', { class: sentence.supported === false ? 'sentence unsupported' : 'sentence' }, words);
+        if (sentence.supported === false) span.append(' ', h('span', { class: 'unsupported-mark' }, '(not supported by the sources)'));
         for (const citation of sentence.citations) span.append(' ', this.chip(citation));
         this.text.append(span);
     }
@@ -214,7 +225,28 @@ class Turn {
     done(answer: Answer): void {
         if (!answer.grounded) this.notFound(answer);
         else append(this.body, this.sources(answer.citations));
+        this.showConstraints(answer);
+        for (const { values, dates } of answer.disagreements) {
+            const said = values.map((value, i) => (dates[i] ? `${value} (${day(dates[i] ?? '')})` : value)).join(', ');
+            append(this.body, h('p', { class: 'fine' }, `The sources disagree: ${said}.`));
+        }
+        if (answer.notice) append(this.body, h('p', { class: 'fine' }, `Sentences of the sources, because ${answer.notice}.`));
+        if (answer.sql) append(this.body, h('p', { class: 'fine' }, `As a query over the tables, ${answer.sql.explanation}: `, h('code', {}, answer.sql.query)));
         append(this.body, this.footer(answer));
+    }
+
+    /** What the question itself narrowed, each with a button that asks again without it. */
+    private showConstraints(answer: Answer): void {
+        if (answer.question !== this.question) append(this.scope, h('span', {}, `understood as: ${answer.question} `));
+        const texts = new Set<string>();
+        for (const constraint of answer.constraints) {
+            if (texts.has(constraint.text)) continue;
+            texts.add(constraint.text);
+            const label = constraint.field === 'author' ? `by ${constraint.value}` : constraint.text;
+            const button = h('button', { class: 'constraint', type: 'button', 'aria-label': `Remove: ${label}`, onclick: () => this.without(constraint) }, label, icon('close'));
+            append(this.scope, button);
+        }
+        if (this.scope.childNodes.length > 0) this.scope.hidden = false;
     }
 
     stopped(): void {

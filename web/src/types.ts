@@ -21,6 +21,7 @@ export interface Passage {
     text: string;
     text_start: number;
     text_end: number;
+    flags?: string[];
 }
 
 export interface Citation {
@@ -40,7 +41,21 @@ export interface Citation {
     text_end: number;
 }
 
+export interface Constraint {
+    field: string;
+    op: string;
+    value: string;
+    text: string;
+}
+
 export interface Answer {
+    question: string;
+    constraints: Constraint[];
+    generator: string;
+    notice: string;
+    unsupported: string[];
+    disagreements: { citations: number[]; values: string[]; dates: string[] }[];
+    sql: { query: string; table: string; explanation: string } | null;
     answer: string;
     grounded: boolean;
     citations: Citation[];
@@ -51,6 +66,7 @@ export interface Answer {
 export interface Sentence {
     text: string;
     citations: Citation[];
+    supported?: boolean;
 }
 
 export interface CitationDetail {

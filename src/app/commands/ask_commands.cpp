@@ -32,6 +32,10 @@ struct AskOptions {
     std::string format = "table";
     double timeout_s = 30;
     std::string citation;
+    bool no_constraints = false;
+    std::vector<std::string> without;
+    double recency_days = 0;
+    std::vector<std::string> history;
 };
 
 Result<answer::SearchRequest> search_request(const AskOptions& options) {
@@ -41,6 +45,10 @@ Result<answer::SearchRequest> search_request(const AskOptions& options) {
     request.filter.authors = options.authors;
     request.filter.categories = options.categories;
     request.filter.sources = options.sources;
+    if (options.no_constraints) request.constraints = answer::SearchRequest::Constraints::Ignore;
+    request.without = options.without;
+    request.half_life_days = options.recency_days;
+    request.history = options.history;
     constexpr int64_t kDayMicros = 86'400'000'000;
     if (!options.from.empty())
         request.filter.from = PX_TRY(parse_date(options.from).context("--from")) * kDayMicros;
@@ -100,6 +108,16 @@ Result<void> check_authors(const answer::ReleaseView& view, catalog::Catalog& ca
     return {};
 }
 
+/// What the question itself narrowed, on stderr: stdout is the answer's.
+void tell_constraints(const std::vector<answer::Constraint>& constraints) {
+    for (const answer::Constraint& constraint : constraints) {
+        std::cerr << fmt::format("only {} {}{}{} (\"{}\"; --no-constraints switches this off)\n",
+                                 constraint.field, constraint.op,
+                                 constraint.value.empty() ? "" : " ", printable(constraint.value),
+                                 printable(constraint.text));
+    }
+}
+
 Result<int> ask(CommandContext& context, const AskOptions& options) {
     const auto app = PX_TRY(context.open_app());
     const auto view = PX_TRY(open_view(*app, options.as_of));
@@ -113,6 +131,7 @@ Result<int> ask(CommandContext& context, const AskOptions& options) {
         print(json::serialize(answer::to_json(answer)) + "\n");
         return kExitDone;
     }
+    tell_constraints(answer.constraints);
     print(printable(answer.answer) + "\n");
     if (!answer.citations.empty()) print("\n");
     for (const answer::Citation& citation : answer.citations) {
@@ -182,18 +201,21 @@ Result<int> search(CommandContext& context, const AskOptions& options) {
     catalog::Catalog* catalog = PX_TRY(app->catalog());
     PX_TRY(check_authors(*view, *catalog, options));
     const embed::Encoder* encoder = PX_TRY(app->encoder());
-    const std::vector<answer::Passage> passages =
-        PX_TRY(answer::search(*view, *encoder, PX_TRY(search_request(options)),
-                              app->answer_options(), context.deadline()));
+    const auto found =
+        PX_TRY(answer::find_passages(*view, *encoder, PX_TRY(search_request(options)),
+                                     app->answer_options(), context.deadline()));
+    const std::vector<answer::Passage>& passages = found.passages;
     if (context.json) {
         json::array results;
         for (const answer::Passage& passage : passages) results.push_back(answer::to_json(passage));
         print(json::serialize(json::object{{"results", std::move(results)},
                                            {"count", passages.size()},
+                                           {"constraints", answer::to_json(found.constraints)},
                                            {"release", view->release.id.value}}) +
               "\n");
         return kExitDone;
     }
+    tell_constraints(found.constraints);
     int rank = 0;
     for (const answer::Passage& passage : passages) {
         const std::optional<catalog::DocumentRow> document =
@@ -394,6 +416,14 @@ void add_filters(CLI::App* command, const std::shared_ptr<AskOptions>& options) 
     command->add_option("--to", options->to, "Only up to this date");
     command->add_option("--mode", options->mode, "hybrid, dense or lexical")
         ->check(CLI::IsMember({"hybrid", "dense", "lexical"}));
+    command->add_flag("--no-constraints", options->no_constraints,
+                      "Take no author or date from the question's words");
+    command->add_option("--without", options->without,
+                        "A constraint not to apply, by its words (repeatable)");
+    command
+        ->add_option("--recency-days", options->recency_days,
+                     "Newer documents first: a score halves with every so many days")
+        ->check(CLI::Range(1, 36'500));
 }
 
 }  // namespace
@@ -410,6 +440,8 @@ void add_ask_commands(CLI::App& cli, CommandContext& context) {
     CLI::App* ask_command =
         cli.add_subcommand("ask", "Answer a question from the sources, with citations");
     ask_command->add_option("question", ask_options->question, "The question")->required();
+    ask_command->add_option("--after", ask_options->history,
+                            "An earlier question of the conversation (repeatable, oldest first)");
     add_filters(ask_command, ask_options);
     choose(ask_command, ask_options, ask);
 

@@ -36,6 +36,7 @@ struct CommandContext {
 void add_run_commands(CLI::App& cli, CommandContext& context);   // run plan graph
 void add_ask_commands(CLI::App& cli, CommandContext& context);   // ask search sql verify
 void add_embed_command(CLI::App& cli, CommandContext& context);  // embed
+void add_eval_command(CLI::App& cli, CommandContext& context);   // eval
 void add_history_commands(
     CLI::App& cli, CommandContext& context);  // status runs releases tables quarantine vacuum
 void add_migrate_command(CLI::App& cli, CommandContext& context);  // migrate

@@ -154,7 +154,13 @@ Result<int> releases(CommandContext& context, const ListOptions& options) {
     const std::vector<catalog::Release> list = PX_TRY(catalog->releases(options.limit));
     if (context.json) {
         json::array array;
-        for (const catalog::Release& release : list) array.push_back(release_json(release));
+        for (const catalog::Release& release : list) {
+            json::object object = release_json(release);
+            const auto why = PX_TRY(answer::why_not_served(*catalog, release));
+            object["served"] = !why.has_value();
+            if (why) object["not_served"] = *why;
+            array.push_back(std::move(object));
+        }
         print(json::serialize(array) + "\n");
         return kExitDone;
     }
@@ -164,6 +170,8 @@ Result<int> releases(CommandContext& context, const ListOptions& options) {
         for (const auto& [table, version] : release.table_versions) {
             tables += fmt::format("{}{}@{}", tables.empty() ? "" : " ", table, version);
         }
+        if (const auto why = PX_TRY(answer::why_not_served(*catalog, release)))
+            tables += "  not served: " + *why;
         rows.push_back({std::to_string(release.id.value), release.ds,
                         short_time(release.published_at), std::to_string(release.documents),
                         std::to_string(release.chunks), tables});

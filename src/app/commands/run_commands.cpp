@@ -70,6 +70,12 @@ std::string report_text(const RunReport& report, bool planned, const std::string
                     report.release, report.run_id, report.documents, report.chunks_total,
                     report.elapsed_s);
             }
+            if (!planned && report.promotion) {
+                text +=
+                    fmt::format("{}: {} (demanded: {})\n",
+                                report.promotion->promoted ? "It is served" : "It is NOT served",
+                                report.promotion->reason, report.promotion->rule);
+            }
             break;
     }
     return text;

@@ -167,6 +167,19 @@ try {
         for (const text of seen) assert.ok(text.includes(author), `${text} is not by ${author}`);
     });
 
+    await scenario('constraints', {}, async (page, shot) => {
+        await page.goto(base);
+        const author = await page.locator('#filter-author option').nth(1).getAttribute('value', { timeout: 10000 });
+        const turn = await ask(page, `What does ${author} say about the financial outlook?`);
+        const chip = turn.locator('.constraint');
+        assert.match(await chip.innerText(), new RegExp(`by ${author}`));
+        await shot('1-constraint');
+        await chip.click();
+        const again = page.locator('.turn').nth(1);
+        await again.locator('.answer-footer').waitFor();
+        assert.equal(await again.locator('.constraint').count(), 0);
+    });
+
     await scenario('as-of', {}, async (page, shot) => {
         await page.goto(`${base}/#/releases`);
         const cards = page.locator('#view-releases .card');
