@@ -39,5 +39,5 @@ cp "$target/opt/px/sbom.spdx.json" "$target/sbom.spdx.json"
 chown 10001:10001 "$target/data"
 chmod 0750 "$target/data"
 chmod 1777 "$target/tmp"
-# What the image is and isn't: a part that px loads must be here.
-chroot "$target" /usr/bin/px --version
+# A library that px loads must be here. ($ORIGIN is read from /proc, which is not mounted there.)
+LD_ORIGIN_PATH=/opt/px/bin chroot "$target" /usr/bin/px --version

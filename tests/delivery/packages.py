@@ -111,7 +111,7 @@ def the_debian_package_installs_runs_the_example_and_goes(px):
     _, package = packages(px)
     root = bare_debian("deb")
     shutil.copy(package, root / "px.deb")
-    chroot(root, "DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends --no-download /px.deb")
+    chroot(root, "dpkg --unpack /px.deb; DEBIAN_FRONTEND=noninteractive apt-get install -f -y --no-install-recommends --no-download; px --version")
     chroot(root, "chown -R px:px /example; cp -a /example/. /var/lib/px/; chown -R px:px /var/lib/px")
     as_service = "cd /var/lib/px; setpriv --reuid px --regid px --clear-groups /usr/bin/px"
     chroot(root, f"{as_service} run")
