@@ -171,7 +171,7 @@ def the_image_is_small_and_runs_the_example_from_a_read_only_root(px):
     in_image = lambda *words: run(  # noqa: E731
         "unshare", "--mount", "--pid", "--fork", "sh", "-ec",
         f"mount --bind {root} {root}; mount --bind {data} {root}/data; mount -t tmpfs tmpfs {root}/tmp; mount -t proc proc {root}/proc; "
-        f"mount -o remount,bind,ro {root}; cd {root}; exec env -i PATH=/usr/bin HOME=/data chroot --userspec=10001:10001 {root} \"$@\"",
+        f"mount -o remount,bind,ro {root}; cd {root}; exec env -i PATH=/usr/bin HOME=/data /usr/sbin/chroot --userspec=10001:10001 {root} \"$@\"",
         "sh", *words)
     in_image("/usr/bin/px", "-f", "/data/pipeline.yaml", "run")
     check_answer(in_image("/usr/bin/px", "-f", "/data/pipeline.yaml", "ask", "--json", QUESTION).stdout)
