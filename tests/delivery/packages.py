@@ -117,11 +117,11 @@ def the_debian_package_installs_runs_the_example_and_goes(px):
     chroot(root, f"{as_service} run")
     check_answer(chroot(root, f'{as_service} ask --json "{QUESTION}"').stdout)
     check(chroot(root, "stat -c %a:%U:%G /etc/px/px.env").stdout.strip() == "640:root:px", "px.env is readable by others")
-    check("/etc/px/px.env" in chroot(root, "cat /var/lib/dpkg/info/px.conffiles").stdout, "px.env is no conffile")
-    chroot(root, "dpkg --verify px")
+    check("/etc/px/px.env" in chroot(root, "cat /var/lib/dpkg/info/pipeline-x.conffiles").stdout, "px.env is no conffile")
+    chroot(root, "dpkg --verify pipeline-x")
     # A changed setting survives the next installation; removal keeps the data.
     chroot(root, 'echo "# mine" >>/etc/px/px.env; dpkg -i --force-confold /px.deb; grep -q "# mine" /etc/px/px.env')
-    chroot(root, "dpkg --purge px; test ! -e /usr/bin/px; test ! -e /etc/px; test -e /var/lib/px/pipeline.yaml")
+    chroot(root, "dpkg --purge pipeline-x; test ! -e /usr/bin/px; test ! -e /etc/px; test -e /var/lib/px/pipeline.yaml")
     shutil.rmtree(root)
 
 

@@ -4,7 +4,7 @@
 
 tarball  px-VERSION-linux-x86_64.tar.gz: px, every shared library it needs besides the C library (glibc 2.36 or newer), PDFium,
          DuckDB, the model, man page, completions. Unpack it anywhere; bin/px finds the rest beside itself.
-deb      px_VERSION_amd64.deb for Debian 12: the system's libraries by `Depends` (computed by dpkg-shlibdeps), a user and a
+deb      pipeline-x_VERSION_amd64.deb for Debian 12 (there, a package `px` is another program): the system's libraries by `Depends` (computed by dpkg-shlibdeps), a user and a
          systemd unit.
 The same input gives the same bytes: times are those of SOURCE_DATE_EPOCH (default: the last commit), owners root.
 """
@@ -149,7 +149,7 @@ def make_deb(build, out, version, epoch, work):
     day = datetime.datetime.fromtimestamp(epoch, datetime.timezone.utc)
     stage_documents(home / "bin/px", usr, version, day.strftime("%Y-%m-%d"))
     run("gzip", "-n", "-9", usr / "share/man/man1/px.1")
-    document = usr / "share/doc/px"
+    document = usr / "share/doc/pipeline-x"
     document.mkdir(parents=True)
     shutil.copy(TOP / "docs/dependencies.md", document / "copyright")
     shutil.copytree(TOP / "examples" / "company", document / "examples/company",
@@ -162,8 +162,8 @@ def make_deb(build, out, version, epoch, work):
 
     # dpkg-shlibdeps wants a source package's control file beside it.
     (work / "debian").mkdir()
-    (work / "debian/control").write_text("Source: px\n\nPackage: px\nArchitecture: amd64\n")
-    depends = run("dpkg-shlibdeps", "-O", f"-l{home / 'lib'}", "-x" + "px", home / "bin/px", home / "lib/libpdfium.so",
+    (work / "debian/control").write_text("Source: pipeline-x\n\nPackage: pipeline-x\nArchitecture: amd64\n")
+    depends = run("dpkg-shlibdeps", "-O", f"-l{home / 'lib'}", "-xpipeline-x", home / "bin/px", home / "lib/libpdfium.so",
                   home / "lib/libduckdb.so", cwd=work)
     match = re.search(r"^shlibs:Depends=(.+)$", depends, re.MULTILINE)
     if match is None:
@@ -180,7 +180,7 @@ def make_deb(build, out, version, epoch, work):
     (control / "md5sums").write_text("\n".join(sums) + "\n")
     set_times_and_modes(root, epoch)
     (root / "etc/px/px.env").chmod(0o640)
-    file = out / f"px_{version}_amd64.deb"
+    file = out / f"pipeline-x_{version}_amd64.deb"
     part = file.with_suffix(".part")
     run("dpkg-deb", "--root-owner-group", "-Zgzip", "-z4", "--build", root, part, env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)})
     part.rename(file)

@@ -1,4 +1,5 @@
 resource "azurerm_postgresql_flexible_server" "this" {
+  #checkov:skip=CKV_AZURE_136:A variable; prod has it, and B1ms cannot.
   name                              = var.name
   resource_group_name               = var.place.resource_group_name
   location                          = var.place.location
