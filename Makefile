@@ -15,7 +15,7 @@ export ENV
         infra-init infra-plan infra-up infra-down infra-env infra-test fmt lint clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 26
 
 run: build ## install what is missing, build, run the example, serve it on 127.0.0.1:8501 (PORT=…)
 	@tools/run_example.sh $(PX) $(PORT)
