@@ -7,6 +7,7 @@ Lanes, in this order:
   unit    every test_<room> of the build, by ctest; what is counted are GoogleTest's cases
   peers   tests/peers/*.py: our parts beside the programs they must agree with
   e2e     tests/e2e/*.py: px as a person uses it
+  delivery tests/delivery/*.py: tarball, package, image and compose file on a bare Debian 12
   crash   tests/crash/*.py: px is killed, the power and the disk fail; a sample of the cases, or --count of each kind (make crash)
   web     tests/e2e/web/run.sh: the page in a real browser
 A passing test is one line; of a failing one the end of its output is shown. A skipped case counts as failed: what a
@@ -27,7 +28,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 TOP = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = TOP / "build" / "test-results"
 SHARED = TOP.parent / "shared" / "data"
-LANES = ("ranks", "unit", "peers", "e2e", "crash", "web")
+LANES = ("ranks", "unit", "peers", "e2e", "delivery", "crash", "web")
 SHOWN_LINES = 60
 TIME_LIMIT_S = 2400  # of one script; none with --count
 HEAVY = re.compile(r"^\s*(?:import|from)\s+(torch|openvino|sentence_transformers|transformers)\b", re.MULTILINE)
@@ -220,6 +221,12 @@ def e2e_lane(build, wanted):
     return run_all(tests, 1)
 
 
+def delivery_lane(build, wanted):
+    tests = [("delivery", script.stem, [python_for(script), script, "--px", build / "bin" / "px"], None)
+             for script in scripts_of(TOP / "tests" / "delivery") if is_wanted(wanted, "delivery", script.stem)]
+    return run_all(tests, 1)
+
+
 def crash_lane(build, wanted, count=None):
     more = ["--count", count] if count else []
     tests = [("crash", script.stem, [python_for(script), script, "--px", build / "bin" / "px", *more], None)
@@ -235,7 +242,7 @@ def web_lane(build, _):
     return run_all([("web", "page", ["bash", script, build / "bin" / "px"], {"PATH": path})], 1)
 
 
-RUNNERS = {"ranks": ranks_lane, "unit": unit_lane, "peers": peers_lane, "e2e": e2e_lane, "crash": crash_lane, "web": web_lane}
+RUNNERS = {"ranks": ranks_lane, "unit": unit_lane, "peers": peers_lane, "e2e": e2e_lane, "delivery": delivery_lane, "crash": crash_lane, "web": web_lane}
 
 
 def main():
@@ -270,8 +277,8 @@ def main():
         else:
             say("  nothing here")
     passed, failed = sum(row[1] for row in rows), sum(row[2] for row in rows)
-    table = [f"{'lane':<8}{'passed':>8}{'failed':>8}{'seconds':>10}"]
-    table += [f"{lane:<8}{good:>8}{bad:>8}{seconds:>10.1f}" for lane, good, bad, seconds in rows]
+    table = [f"{'lane':<9}{'passed':>8}{'failed':>8}{'seconds':>10}"]
+    table += [f"{lane:<9}{good:>8}{bad:>8}{seconds:>10.1f}" for lane, good, bad, seconds in rows]
     text = "\n".join(table) + f"\n{passed} passed, {failed} failed\n"
     (RESULTS / "summary.txt").write_text(text, encoding="utf-8")
     say()

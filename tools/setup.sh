@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building, testing or benchmarking needs; does nothing (in well under a second) when it is all there.
-#   tools/setup.sh build | test | bench | lint
+#   tools/setup.sh build | test | bench | lint | package | infra
 # Debian packages come by name through apt-get; everything else is pinned by hash (tools/setup/). What is
 # unpacked lives in PX_CACHE (default ~/.cache/pipeline-x), one folder for each version of the pins, shared by clones.
 # A folder counts only once its file .complete is there: what an interrupted set-up left is made anew.
@@ -25,9 +25,9 @@ stop() { # what happened, what to do: one line, after the end of the log
 }
 
 case $kind in
-build | test | bench | lint) ;;
+build | test | bench | lint | package | infra) ;;
 *)
-    say "unknown set-up '$kind'; next: say build, test, bench or lint"
+    say "unknown set-up '$kind'; next: say build, test, bench, lint, package or infra"
     exit 2
     ;;
 esac
@@ -187,13 +187,55 @@ npm_folder() {
     fi
 }
 
+# ---- a bare Debian 12, to try packages and images on ---------------------------------------------------
+debian_base() {
+    local target
+    target=$cache/debian12-$(key_of "$pins/debian_base.sh" "$pins/debian-runtime.txt")
+    if [ ! -e "$target/.complete" ]; then
+        [ "$(id -u)" = 0 ] || stop "making a bare Debian needs root (debootstrap, chroot)" "run make test as root"
+        lock
+    fi
+    if [ ! -e "$target/.complete" ]; then
+        rm -rf "$target"
+        step "make a bare Debian 12 to test packages on" "repeat the same command" \
+            "$pins/debian_base.sh" "$target" "$cache/debian-work" "$pins/debian-runtime.txt"
+        touch "$target/.complete"
+    fi
+    link "$target" "$top/build/debian12"
+}
+
+# ---- Terraform with the real azurerm provider: minutes of compiling, once --------------------------------
+infra() {
+    local target
+    venv infra "$pins/requirements-infra.txt"
+    target=$cache/azurerm-$(key_of "$pins/azurerm_provider.sh")
+    if [ ! -e "$target/.complete" ]; then
+        lock
+    fi
+    if [ ! -e "$target/.complete" ]; then
+        rm -rf "$target"
+        step "build Terraform's azurerm provider (8 minutes on two cores)" "repeat the same command: it goes on where it was" \
+            "$pins/azurerm_provider.sh" "$(echo "$top"/build/venv-infra/lib/python3*/site-packages/go/bin/go)" "$target" \
+            "$cache/azurerm-work"
+        touch "$target/.complete"
+    fi
+    link "$target" "$top/build/terraform-plugins"
+}
+
 case $kind in
+infra)
+    debian "$pins/debian-build.txt"
+    infra
+    exit
+    ;;
 build) debian "$pins/debian-build.txt" ;;
+test) debian "$pins/debian-build.txt" "$pins/debian-test.txt" "$pins/debian-package.txt" ;;
 bench) debian "$pins/debian-build.txt" ;;
 *) debian "$pins/debian-build.txt" "$pins/debian-$kind.txt" ;;
 esac
 parts
 npm_folder web
+[ "$kind" != test ] || debian_base
 case $kind in
 test | bench)
     npm_folder tools/setup/azurite
