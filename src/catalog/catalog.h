@@ -186,8 +186,9 @@ class Catalog {
     virtual Result<std::vector<Run>> runs(
         int64_t limit) = 0;  ///< newest first, without pipeline_text
 
-    virtual Result<int> begin_task(const RunId& run,
-                                   const std::string& task) = 0;  ///< attempt number, 1-based
+    /// The attempt's number, 1-based; an earlier one that is still running ends as failed. Errors:
+    /// NotFound (no such run); Conflict (the run has ended).
+    virtual Result<int> begin_task(const RunId& run, const std::string& task) = 0;
     /// Errors: NotFound (no such attempt); Conflict (it was taken over by a later one, or the run
     /// ended meanwhile: what it did must not count).
     virtual Result<void> finish_task(const RunId& run, const std::string& task, int attempt,

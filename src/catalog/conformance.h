@@ -180,6 +180,8 @@ TEST_P(CatalogConformance, AnAttemptThatWasTakenOverOrWhoseRunEndedCountsNoMore)
                 px::testing::IsError(ErrorCode::Conflict));
     EXPECT_EQ(catalog->tasks(run).value().back().state, "failed");
     EXPECT_EQ(catalog->tasks(run).value().back().finished_at, clock_.now());
+    EXPECT_THAT(catalog->begin_task(run, "embed"),
+                px::testing::IsError(ErrorCode::Conflict, "has ended"));
 }
 
 TEST_P(CatalogConformance, ARunIsFoundByTheNameAnOrchestratorGaveItTheNewestFirst) {

@@ -55,6 +55,11 @@ Error no_run(const RunId& run) {
                 "see `px runs`");
 }
 
+Error run_ended(const RunId& run) {
+    return fail(ErrorCode::Conflict, fmt::format("run {} has ended", run.value),
+                "see `px runs`, and start a new run");
+}
+
 Error not_publishable(const RunId& run, std::string_view state) {
     return fail(ErrorCode::Conflict,
                 fmt::format("run {} is {} and can't be published", run.value, state),

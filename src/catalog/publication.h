@@ -18,6 +18,7 @@ Result<void> check_publication(const Publication& publication);
 std::vector<const DocumentRow*> in_key_order(const Publication::Partition& partition);
 
 Error no_run(const RunId& run);
+Error run_ended(const RunId& run);
 Error not_publishable(const RunId& run, std::string_view state);
 Error not_the_newest(const Publication& publication, int64_t latest);
 Error wrong_ending(const RunId& run, bool released, RunState state);

@@ -50,14 +50,22 @@ std::string attempt_log_file(std::string_view pattern, int64_t item, int64_t att
 Result<std::unique_ptr<ScheduleStore>> open_schedule(const CatalogAddress& address, OpenMode mode,
                                                      const Clock& clock) {
     constexpr size_t kConnections = 2;
+    // Short: one scheduler looks after many pipelines, and comes back to one it could not reach.
+    constexpr std::chrono::milliseconds kWait{3'000};
+    constexpr std::chrono::milliseconds kStatement{15'000};
     if (address.kind == CatalogAddress::Kind::Sqlite) {
         SqliteCatalogOptions options;
         options.connections_max = kConnections;
+        options.busy_timeout = kWait;
         return open_sqlite_schedule(address.file, mode, clock, options);
     }
     PostgresCatalogOptions options;
     options.schema = address.schema;
     options.connections_max = kConnections;
+    options.connect_timeout = kWait;
+    options.reconnect_timeout = kWait;
+    options.lock_timeout = kWait;
+    options.statement_timeout = kStatement;
     return open_postgres_schedule(address.connection, mode, clock, options);
 }
 

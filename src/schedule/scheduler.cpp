@@ -185,11 +185,11 @@ std::chrono::microseconds Scheduler::step() {
                      (freed && entry.wants_slot) || wall < entry.wall_at_look;
         if (!looks && compares && entry.pipeline.stamp)
             looks = entry.pipeline.stamp() != entry.stamp;
-        if (looks) look(entry);
-        if (entry.store && world_.steady_us() - entry.used_us > micros(options_.idle_close) &&
-            std::ranges::none_of(active_, [&](const auto& a) { return a->entry == &entry; })) {
-            entry.store.reset();
+        if (looks) {
+            look(entry);
+            beat_when_due();  // a store that makes us wait must not make others' runs look dead
         }
+        close_idle(entry);
         if (entry.must_look) wait_us = 0;
         wait_us = std::min({wait_us, entry.look_at_us - now_us, entry.due_at - wall});
     }
@@ -209,6 +209,23 @@ std::chrono::microseconds Scheduler::step() {
     }
     if (slot_was_freed_) wait_us = 0;
     return std::chrono::microseconds(std::max<int64_t>(wait_us, 0));
+}
+
+void Scheduler::close_idle(Entry& entry) {
+    if (!entry.store ||
+        std::ranges::any_of(active_, [&](const auto& active) { return active->entry == &entry; }))
+        return;
+    const auto open = std::ranges::count_if(entries_, [](const auto& e) { return !!e->store; });
+    if (static_cast<size_t>(open) > options_.idle_stores_max ||
+        world_.steady_us() - entry.used_us > micros(options_.idle_close))
+        entry.store.reset();
+}
+
+void Scheduler::beat_when_due() {
+    for (auto& active : active_) {
+        if (!active->ended && !active->unwritten && !active->lost && !active->child.empty())
+            beat(*active);
+    }
 }
 
 void Scheduler::look(Entry& entry) {
@@ -480,7 +497,13 @@ void Scheduler::tend(Active& active) {
         runner_.terminate(active.child, true);
         active.killed = true;
     }
-    if (active.lost || now_us - active.beat_us < micros(options_.heartbeat_every)) return;
+    if (!active.lost) beat(active);
+}
+
+/// Tells the store that the run is alive, when it is time to.
+void Scheduler::beat(Active& active) {
+    const int64_t now_us = world_.steady_us();
+    if (now_us - active.beat_us < micros(options_.heartbeat_every)) return;
     active.beat_us = now_us;
     const Result<bool> beat = [&]() -> Result<bool> {
         catalog::ScheduleStore* const store = PX_TRY(store_of(*active.entry));
@@ -552,9 +575,13 @@ void Scheduler::end(Active& active, const Exit& exit) {
             ending.state = ItemState::Failed;
         } else {
             ending.state = ItemState::Queued;
-            const auto wait = retries.delay_after(std::max<int64_t>(failures, 1), world_.random());
-            ending.next_attempt_at =
-                now + (is_busy ? std::min<int64_t>(wait.count(), 30'000'000) : wait.count());
+            // While another works: after half a minute, then twice as long each time, to 5 minutes.
+            constexpr RetryPolicy kBusy{0, std::chrono::seconds(30), true, std::chrono::minutes(5)};
+            const int64_t times_busy = active.item.attempt - active.item.failures;
+            const auto wait = is_busy ? std::min(kBusy.delay_after(times_busy, world_.random()),
+                                                 retries.delay_after(1, world_.random()))
+                                      : retries.delay_after(failures, world_.random());
+            ending.next_attempt_at = now + wait.count();
         }
     }
     finish(active, std::move(ending));

@@ -58,6 +58,7 @@ struct SchedulerOptions {
     std::chrono::milliseconds poll_stamp{1'000};    ///< how often stamps are compared
     std::chrono::milliseconds poll_store{5'000};    ///< how often a store without one is asked
     std::chrono::milliseconds idle_close{5'000};    ///< a store not needed for so long is closed
+    size_t idle_stores_max = 8;                     ///< of those; an open one holds memory
     std::chrono::milliseconds grace{30'000};        ///< between SIGTERM and SIGKILL
     std::chrono::milliseconds error_pause{30'000};  ///< after a store could not be reached
     size_t enumerate_max = 1'000;                   ///< due times put into the queue in one step
@@ -108,6 +109,9 @@ class Scheduler {
     struct Active;
     static Result<catalog::ScheduleStore*> store_of(Entry& entry);
     void look(Entry& entry);
+    void close_idle(Entry& entry);
+    void beat_when_due();
+    void beat(Active& active);
     Result<void> look_into(Entry& entry);
     Result<void> enumerate(Entry& entry);
     Result<void> rescue(Entry& entry);

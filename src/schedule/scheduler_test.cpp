@@ -208,6 +208,44 @@ TEST_F(SchedulerTest, AttemptsAreBoundedAndTheFailureIsToldOnce) {
     EXPECT_TRUE(store()->pipeline("p")->failing);
 }
 
+TEST_F(SchedulerTest, ManyIdlePipelinesKeepFewCatalogsOpen) {
+    std::vector<ScheduledPipeline> many;
+    for (int i = 0; i < 30; ++i) many.push_back(pipeline("p" + std::to_string(i), "0 1 * * *"));
+    Running one = scheduler(std::move(many));
+    one.scheduler->step();
+    std::set<std::string> open;
+    for (const auto& file : std::filesystem::directory_iterator("/proc/self/fd")) {
+        std::error_code code;
+        const auto target = std::filesystem::read_symlink(file.path(), code);
+        if (target.parent_path() == folder_.path() && target.extension() == ".db")
+            open.insert(target);
+    }
+    EXPECT_GE(open.size(), 1U);
+    EXPECT_LE(open.size(), SchedulerOptions().idle_stores_max);
+}
+
+TEST_F(SchedulerTest, ARunStaysAliveWhileOtherCatalogsMakeTheSchedulerWait) {
+    machine_.plan = [&](const std::string&) { return std::pair(2 * kHour, exit_of(0)); };
+    std::vector<ScheduledPipeline> all = {pipeline("p", "0 1 * * *")};
+    int64_t longest_us = 0;
+    for (int i = 0; i < 10; ++i) {
+        all.push_back(pipeline("far" + std::to_string(i), "0 1 * * *"));
+        all.back().open = [&]() -> Result<std::unique_ptr<catalog::ScheduleStore>> {
+            clock_.steady_us += 6 * kSecond;
+            for (const ScheduleItem& item : items()) {
+                if (item.state == ItemState::Running)
+                    longest_us = std::max(longest_us, clock_.steady_us - item.heartbeat_at);
+            }
+            return fail(ErrorCode::Unavailable, "nobody answers");
+        };
+    }
+    Running one = scheduler(std::move(all));
+    pass({&one}, midnight("2028-01-01") + 4 * kHour);
+    EXPECT_THAT(states(), ElementsAre("01-01 done"));
+    EXPECT_GT(longest_us, 0);
+    EXPECT_LT(longest_us, 20 * kSecond);
+}
+
 TEST_F(SchedulerTest, APipelineOthersWorkOnIsWaitedForWithoutCountingFailures) {
     int tries = 0;
     machine_.plan = [&](const std::string&) {

@@ -11,13 +11,17 @@ from scenario import arguments, check, run_cases, scenarios
 from shim import log_of, recorded
 
 
+def can_fail(entry):
+    return entry[0] not in (UNLINK, RMDIR, MAP, FAILED)
+
+
 def operations(scenario):
     """How many operations of an undisturbed run can fail: all, and those that need space (more than there are; px ends undisturbed)."""
     home = scenario.copy("counted")
     log = log_of(home)
     home.run("run", "--ds", scenario.ds, expect=0, env=recorded(home, log))
     home.remove()
-    return sum(entry[0] not in (UNLINK, RMDIR, MAP, FAILED) for entry in read_log(log))
+    return sum(map(can_fail, read_log(log)))
 
 
 def said_clearly(done, when):

@@ -48,9 +48,10 @@ class Trace:
         return home
 
 
-def what_is_done_stays_done(trace):
+def what_is_done_stays_done(case):
     """The power fails after px has ended: nothing at all may be missing, and there is nothing to mend."""
-    home = trace.laid_out(len(trace.entries), "none", f"done-{trace.quiet}-{len(trace.entries)}")
+    number, trace = case
+    home = trace.laid_out(len(trace.entries), "none", f"done-{number}")
     trace.scenario.check_complete(home, f"{trace.name}, the power fails after the end")
     home.remove()
     return True
@@ -107,7 +108,7 @@ def main():
     plain = [(scene,) for scene in scenes]
     _, good = run_cases("the model of the disk gives what px left", plain + [(scenes[2], step) for step in killed], record)
     traces.sort(key=lambda trace: (trace.quiet, trace.name))
-    good &= run_cases("what is done stays done when the power fails", traces, what_is_done_stays_done)[1]
+    good &= run_cases("what is done stays done when the power fails", list(enumerate(traces)), what_is_done_stays_done)[1]
     cases = [(number, traces[number % 3] if number % 4 else chance.choice(traces), given.seed) for number in range(given.count)]
     times, fine = run_cases("after a loss of power the next run completes",
                             [case for case in cases if given.only is None or case[0] == given.only], loses_power)

@@ -131,6 +131,13 @@ class Reader(threading.Thread):
         except Exception as error:  # told to the test that asks
             self.problem = error
 
+    def stop_looking(self):
+        """Ends; what it saw must have been whole."""
+        self.ended.set()
+        self.join()
+        self.server.stop()
+        check(self.problem is None, f"{self.problem}")
+
     def stop(self, release):
         """Ends, after one more look that must find the release."""
         self.ended.set()

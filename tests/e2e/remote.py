@@ -12,6 +12,7 @@ import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
 from harness import EXAMPLE, Failure, Home, check, main, report_rows, small_home  # noqa: E402
+from qdrant import Qdrant  # noqa: E402
 from servers import ACCOUNT, Azurite, Postgres  # noqa: E402
 
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # published with Azurite
@@ -86,6 +87,19 @@ def the_example_gives_equal_releases_on_remote_stores(px):
     named.run("run", "--ds", "2026-11-20", expect=0)
     check(servers["postgres"].sql("select count(*) from px.releases") == ["1"], "POSTGRES_* do not lead to the catalog")
     named.remove()
+    # And with the index in Qdrant besides.
+    with Qdrant() as qdrant:
+        three = copy_of(local, "three")
+        for folder in ("lake", "landing", "index"):
+            shutil.rmtree(three.folder / folder)
+        for file in three.folder.glob("catalog.db*"):
+            file.unlink()
+        remote(three, "three", PX_VECTORS_URL=f"{qdrant.url}/example")
+        three.run("run", "--ds", "2026-03-31", expect=0)
+        equal({**seen(local, titles), "manifest": ""}, {**seen(three, titles), "manifest": ""})
+        check(not any((three.folder / name).exists() for name in ("lake", "landing", "index", "catalog.db")), "something is kept beside the remote stores")
+        three.run("verify", "-", expect=0, stdin=json.dumps(three.json("ask", "What is the financial outlook?")))
+        three.remove()
     # From another machine, with nothing but the addresses.
     other = Home(px)
     shutil.copy(cloud.folder / "pipeline.yaml", other.folder)

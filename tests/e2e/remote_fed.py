@@ -1,4 +1,5 @@
-"""Real speeches (shared/data/retrieval/demo_fed) on local stores and on Azure Storage with PostgreSQL: equal rows, chunks and rankings.
+"""Real speeches (shared/data/retrieval/demo_fed) on local stores, on Azure Storage with PostgreSQL, and with the index in Qdrant besides: equal
+rows, chunks and rankings.
 The model is the first layer alone of the one px comes with: stores do not care, and it encodes five times as fast."""
 
 import contextlib
@@ -14,6 +15,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
 from harness import SHARED, TOP, Home, check  # noqa: E402
+from qdrant import Qdrant  # noqa: E402
 from remote import remote, with_servers  # noqa: E402
 
 FED = SHARED / "retrieval" / "demo_fed"
@@ -67,26 +69,36 @@ def told(home):
 
 
 def the_speeches_give_equal_releases_on_remote_stores(px):
+    with Qdrant() as qdrant:
+        equal_releases(px, qdrant)
+
+
+def equal_releases(px, qdrant):
     shelf = Home(px)
     small_model(px, shelf.folder / "small")
     seen = []
-    for place in ("local", "cloud"):
+    for place in ("local", "cloud", "qdrant"):
         home = Home(px, shelf.folder / place)
         home.folder.mkdir()
         text = (TOP / "examples/fed/pipeline.yaml").read_text()
         text = text.replace("all-MiniLM-L6-v2, precision: bf16", "../small, precision: int8")
         home.write("pipeline.yaml", text)
-        values = remote(home, "fed") if place == "cloud" else {}
+        more = {"PX_VECTORS_URL": f"{qdrant.url}/fed"} if place == "qdrant" else {}
+        values = remote(home, place, **more) if place != "local" else {}
         home.write(".env", "".join(f"{key}={value}\n" for key, value in {**values, **CORPUS}.items()))
         report = home.json("run", "--ds", "2026-11-20", timeout=900)
         print(f"      {place}: {report['documents']} documents, {report['chunks']['total']} chunks in {report['elapsed_s']:.0f} s", flush=True)
         check(report["chunks"]["embed"] > 19_000, str(report["chunks"]))
         seen.append(told(home))
         home.run("run", "--ds", "2026-11-20", expect=99)
-    local, cloud = seen
-    check(not (shelf.folder / "cloud/lake").exists(), "the remote run made a local lake")
-    for part, value in local.items():
-        check(cloud[part] == value, f"{part} differs")
+        for folder in ("lake", "landing", "index"):
+            check((home.folder / folder).exists() == (place == "local"), f"{place}: {folder}")
+    local = seen[0]
+    for place, other in zip(("cloud", "qdrant"), seen[1:]):
+        for part, value in local.items():
+            if place == "qdrant" and part == "manifest":  # named by the store it is in
+                continue
+            check(other[part] == value, f"{part} differs in {place}")
     check(len(local["best"]) == QUESTIONS and all(len(best) == 10 for best in local["best"].values()), "a question has fewer than ten passages")
     print(f"      {sum(map(len, local['rows'].values()))} rows of {len(local['rows'])} tables and the ten best of {QUESTIONS} questions are equal")
     shelf.remove()

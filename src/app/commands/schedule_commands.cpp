@@ -332,14 +332,35 @@ Result<int> wait_for(CommandContext& context, const ScheduleOptions& options, Op
         schedule::real_world(clock, [&](const schedule::Event& event) { messengers.tell(event); }),
         scheduler_options(options));
     std::set<int64_t> open_ids = ids;
+    std::set<int64_t> to_cancel;
     int code = kExitNothingToDo;
     bool stopping = false;
+    bool is_reached = true;
+    // A catalog that can't be reached for a while holds us up and is no reason to end.
+    const auto passes = [&](const Error& error) {
+        if (!error_traits(error.code).retryable) return false;
+        if (std::exchange(is_reached, false))
+            log::warning("backfill.catalog", {{"error", error.to_string()}, {"next", "waiting"}});
+        return true;
+    };
     while (true) {
         const std::chrono::microseconds wait = loop.step();
+        for (auto at = to_cancel.begin(); at != to_cancel.end(); at = to_cancel.erase(at)) {
+            const Result<bool> asked = opened.store->request_cancel(*at, clock.now());
+            if (asked) continue;
+            if (!passes(asked.error())) return asked.error();
+            break;
+        }
         for (auto at = open_ids.begin(); at != open_ids.end();) {
             catalog::ItemFilter filter;
             filter.id = *at;
-            const auto found = PX_TRY(opened.store->items(filter));
+            const Result<std::vector<ScheduleItem>> seen = opened.store->items(filter);
+            if (!seen) {
+                if (!passes(seen.error())) return seen.error();
+                break;
+            }
+            is_reached = true;
+            const std::vector<ScheduleItem>& found = *seen;
             if (found.empty() || !catalog::is_final(found.front().state)) {
                 // In order: those behind one that has not begun have not either. One that waits to
                 // be tried again holds up none.
@@ -368,8 +389,7 @@ Result<int> wait_for(CommandContext& context, const ScheduleOptions& options, Op
                            {{"ds", item.ds},
                             {"state", catalog::name_of(item.state)},
                             {"next", "mend the cause, then repeat the same command"}});
-                for (const int64_t id : open_ids)
-                    PX_TRY(opened.store->request_cancel(id, clock.now()));
+                to_cancel = open_ids;
             }
         }
         if (open_ids.empty() && !loop.is_busy()) return code;

@@ -715,9 +715,12 @@ class PostgresCatalog final : public Catalog {
             Rows done = PX_TRY(session.execute("SELECT attempt FROM task_attempts WHERE token = $1",
                                                Parameters().text(token)));
             if (done.row_count() > 0) return static_cast<int>(done.int64(0, 0));
-            Rows known = PX_TRY(session.execute("SELECT 1 FROM runs WHERE run_id = $1",
-                                                Parameters().text(run.value)));
+            // Locked, so that it does not end before this attempt is there.
+            Rows known =
+                PX_TRY(session.execute("SELECT state FROM runs WHERE run_id = $1 FOR SHARE",
+                                       Parameters().text(run.value)));
             if (known.row_count() == 0) return no_run(run);
+            if (known.text(0, 0) != run_state_name(RunState::Running)) return run_ended(run);
             PX_TRY(session.execute(
                 "UPDATE task_attempts SET state = 'failed', message = 'ended without a word', "
                 "finished_at = $3 WHERE run_id = $1 AND task = $2 AND state = 'running'",

@@ -368,9 +368,11 @@ class SqliteCatalog final : public Catalog {
 
     Result<int> begin_task(const RunId& run, const std::string& task) override {
         return pool_.write([&](Database& database) -> Result<int> {
-            Statement known = PX_TRY(database.prepare("SELECT 1 FROM runs WHERE run_id = ?"));
+            Statement known = PX_TRY(database.prepare("SELECT state FROM runs WHERE run_id = ?"));
             known.bind_text(1, run.value);
             if (!PX_TRY(known.step())) return no_run(run);
+            if (known.column_text(0) != run_state_name(RunState::Running)) return run_ended(run);
+            known.reset();
             Statement lost =
                 PX_TRY(database.prepare("UPDATE task_attempts SET state = 'failed', message = "
                                         "'ended without a word', finished_at = ?3 "

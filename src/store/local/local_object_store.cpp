@@ -435,7 +435,10 @@ Result<void> LocalObjectStore::put_if_absent(std::string_view key, std::string_v
     PX_TRY(validate_key(key));
     const Folder parent = PX_TRY(create_parent(key));
     const std::string name = last_part(key);
-    const auto exists = [&] {
+    const auto exists = [&]() -> Error {
+        // Whoever hears of it builds on it; the one that made it may have died before its fsync.
+        if (const int why = sync_folder(parent.get()); why != 0)
+            return failed(why, "fsync the folder of", key);
         return fail(ErrorCode::AlreadyExists,
                     fmt::format("object '{}' exists already in {}", key, folder_.string()));
     };
