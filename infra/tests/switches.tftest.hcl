@@ -85,7 +85,7 @@ run "private_with_vm_and_budget" {
     environment     = "prod"
     private_network = true
     compute         = "vm"
-    vm              = { public_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA" }
+    vm              = { public_key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEBLWQsXGFn9dri0SMrdz9WgaevekxKBqnRZDlE8YZJm" }
     budget          = { amount = 500, emails = ["owner@example.com"] }
     lifecycle_days  = { cool = 10, archive = 20, delete = 30 }
   }

@@ -142,8 +142,8 @@ def the_image_is_small_and_runs_the_example_from_a_read_only_root(px):
     context.mkdir()
     shutil.copy(tarball, context / "px.tar.gz")
     shutil.copy(TOP / "deploy/docker/root.sh", context / "root.sh")
-    environment = {**os.environ, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
-    store = ["--root", WORK / "store", "--runroot", WORK / "runroot"]
+    environment = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
+    store = ["--storage-driver", "vfs", "--root", WORK / "store", "--runroot", WORK / "runroot"]
     container = run("buildah", *store, "from", "scratch", env=environment).stdout.strip()
     run("buildah", *store, "add", "--quiet", container, base, "/", env=environment)
     run("buildah", *store, "commit", "--quiet", "--rm", container, "localhost/debian12", env=environment)
