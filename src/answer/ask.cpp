@@ -11,6 +11,7 @@
 #include "answer/compose.h"
 #include "answer/retrieval.h"
 #include "answer/table_question.h"
+#include "base/log.h"
 #include "chunk/inspect.h"
 #include "generate/extractive.h"
 #include "generate/sentences.h"
@@ -262,6 +263,17 @@ constexpr std::string_view kInstructions =
     "When passages disagree, say so with their dates. If the passages do not answer the question, "
     "write exactly: Not in the sources.";
 
+/// The words kInstructions asks for when there is nothing to write.
+bool has_no_answer(std::string_view text) {
+    constexpr std::string_view kSaid = "not in the sources";
+    const size_t begin = text.find_first_not_of(" \t\r\n\"'*");
+    if (begin == std::string_view::npos) return false;
+    const std::string_view start = text.substr(begin, kSaid.size());
+    return std::equal(start.begin(), start.end(), kSaid.begin(), kSaid.end(), [](char a, char b) {
+        return (a >= 'A' && a <= 'Z' ? static_cast<char>(a | 0x20) : a) == b;
+    });
+}
+
 /// The question answered by the writer from the draft's passages, each sentence checked. nullopt:
 /// nothing of it holds, and why.
 Result<bool> write_answer(const ReleaseView& view, catalog::Catalog& catalog,
@@ -279,11 +291,22 @@ Result<bool> write_answer(const ReleaseView& view, catalog::Catalog& catalog,
         prompt.passages.push_back(chunk::visible_text(heading + "\n" + point.text));
         texts.emplace_back(point.text);
     }
-    const auto text = options.writer->write(prompt, deadline);
+    // Time is left for the answer without a model.
+    Deadline own = deadline;
+    const auto now = std::chrono::steady_clock::now();
+    if (own.at > now && own.at - now < std::chrono::hours(24))
+        own.at -= std::min<std::chrono::steady_clock::duration>((own.at - now) / 4,
+                                                                std::chrono::seconds(5));
+    const auto text = options.writer->write(prompt, own);
     if (!text) {
         // A deadline of ours is ours; all else is the model's trouble.
         PX_TRY(deadline.check());
-        answer.notice = "the model did not answer: " + text.error().message;
+        log::warning("ask.model", {{"error", text.error().to_string()}});
+        answer.notice = "the model did not answer";
+        return false;
+    }
+    if (has_no_answer(*text)) {
+        answer.notice = "the model found no answer in the passages; these are their own sentences";
         return false;
     }
     const std::vector<WrittenSentence> written = read_written(*text);

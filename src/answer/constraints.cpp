@@ -21,6 +21,7 @@ struct Word {
     size_t start = 0, end = 0;
     std::string folded;  // ASCII in small letters
     bool capital = false;
+    bool all_capitals = false;
 };
 
 bool is_word_byte(unsigned char c) {
@@ -59,7 +60,9 @@ std::vector<Word> words_of(std::string_view text) {
             continue;
         }
         const std::string_view word = text.substr(start, at - start);
-        words.push_back({start, at, fold(word), word[0] >= 'A' && word[0] <= 'Z'});
+        const auto is_capital = [](char c) { return c >= 'A' && c <= 'Z'; };
+        words.push_back({start, at, fold(word), is_capital(word[0]),
+                         std::all_of(word.begin(), word.end(), is_capital)});
     }
     return words;
 }
@@ -284,12 +287,12 @@ std::optional<AuthorHit> find_author(const std::vector<Word>& words,
     }
     // Initials: as they are written, all capitals.
     for (size_t at = 0; at < words.size(); ++at) {
-        for (size_t a = 0; a < names.size(); ++a) {
-            if (names[a].initials.size() >= 3 && names[a].initials == words[at].folded &&
-                words[at].capital) {
-                return AuthorHit{a, at, at};
-            }
-        }
+        if (!words[at].all_capitals || words[at].folded.size() < 3) continue;
+        const auto is_meant = [&](const Name& name) { return name.initials == words[at].folded; };
+        const auto one = std::find_if(names.begin(), names.end(), is_meant);
+        if (one == names.end() || std::find_if(one + 1, names.end(), is_meant) != names.end())
+            continue;
+        return AuthorHit{static_cast<size_t>(one - names.begin()), at, at};
     }
     return std::nullopt;
 }

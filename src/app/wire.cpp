@@ -162,12 +162,25 @@ Result<pipeline::Promotion> App::promote(std::shared_ptr<const index::Collection
     const auto measured =
         PX_TRY(answer::evaluate(now, *loaded, queries, judgements, answer_options_, deadline));
     std::optional<answer::Evaluation> last;
-    const auto served = PX_TRY(reader())->open({});
-    if (served) {
-        last = PX_TRY(
-            answer::evaluate(**served, *loaded, queries, judgements, answer_options_, deadline));
-    } else if (served.error().code != ErrorCode::NotFound) {
-        return served.error();
+    if (rule.against_last) {
+        // One that can't be read any more (of an older px, of another model, damaged, vacuumed)
+        // must not keep a new one from being published.
+        const auto measure = [&]() -> Result<answer::Evaluation> {
+            const auto served = PX_TRY(PX_TRY(reader())->open({}));
+            return answer::evaluate(*served, *loaded, queries, judgements, answer_options_,
+                                    deadline);
+        };
+        Result<answer::Evaluation> found = measure();
+        PX_TRY(deadline.check());
+        if (found) {
+            last = std::move(*found);
+        } else {
+            const ErrorCode code = found.error().code;
+            if (code != ErrorCode::NotFound && code != ErrorCode::InvalidArgument &&
+                code != ErrorCode::Corrupt)
+                return found.error();
+            log::warning("promote.no_last", {{"why", found.error().to_string()}});
+        }
     }
     const answer::PromotionVerdict verdict = answer::judge(rule, measured, last);
     return pipeline::Promotion{rule.text, verdict.reason, verdict.promoted};

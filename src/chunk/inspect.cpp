@@ -145,6 +145,14 @@ bool has_any(std::string_view text, const std::array<std::string_view, N>& needl
                        [&](std::string_view needle) { return has(text, needle); });
 }
 
+/// Words to whoever reads: a program, perhaps.
+bool speaks_to_a_reader(std::string_view words) {
+    static constexpr std::array<std::string_view, 8> kReader{
+        " you ",        " your ",    " ai ",       " assistant ",
+        " model must ", " chatbot ", " previous ", " all "};
+    return has_any(words, kReader);
+}
+
 /// A verb of overriding near a word for what is overridden.
 bool overrides(std::string_view words) {
     static constexpr std::array<std::string_view, 24> kVerbs{
@@ -153,17 +161,21 @@ bool overrides(std::string_view words) {
         " ignora ",  " olvida ",    " do not follow ", " dont follow ", " stop following ",
         " replace ", " discard ",   " ignorieren ",    " neglect ",     " pay no attention to ",
         " cancel ",  " erase ",     " skip ",          " missachte "};
-    static constexpr std::array<std::string_view, 18> kObjects{
-        " instructions ",     " instruction ",     " prompt ",        " prompts ",
-        " anweisungen ",      " guidelines ",      " directives ",    " directions ",
-        " your rules ",       " all rules ",       " instrucciones ", " previous rules ",
-        " the rules above ",  " system message ",  " consignes ",     " anweisung ",
-        " all of the above ", " everything above "};
+    static constexpr std::array<std::string_view, 15> kObjects{
+        " instructions ",   " instruction ",      " prompt ",          " prompts ",
+        " anweisungen ",    " your rules ",       " all rules ",       " instrucciones ",
+        " previous rules ", " the rules above ",  " system message ",  " consignes ",
+        " anweisung ",      " all of the above ", " everything above "};
+    // A board may replace these too.
+    static constexpr std::array<std::string_view, 3> kPapers{" guidelines ", " directives ",
+                                                             " directions "};
     constexpr size_t kNear = 80;
     for (const std::string_view verb : kVerbs) {
         for (size_t at = words.find(verb); at != std::string_view::npos;
              at = words.find(verb, at + 1)) {
-            if (has_any(words.substr(at + verb.size() - 1, kNear), kObjects)) return true;
+            const std::string_view near = words.substr(at + verb.size() - 1, kNear);
+            if (has_any(near, kObjects)) return true;
+            if (has_any(near, kPapers) && speaks_to_a_reader(words)) return true;
         }
     }
     return false;
@@ -184,18 +196,14 @@ bool is_instruction(std::string_view sentence) {
         if (overrides(comparable(sentence.substr(at, end - at)))) return true;
         at = end + 1;
     }
-    static constexpr std::array<std::string_view, 46> kPhrases{" you are now ",
+    static constexpr std::array<std::string_view, 40> kPhrases{" you are now ",
                                                                " you must now ",
                                                                " from now on you ",
-                                                               " act as a ",
-                                                               " act as an ",
                                                                " pretend to be ",
                                                                " pretend that you ",
                                                                " developer mode ",
                                                                " jailbreak ",
                                                                " system prompt ",
-                                                               " system message ",
-                                                               " new instructions ",
                                                                " your new task ",
                                                                " your instructions ",
                                                                " your real task ",
@@ -205,7 +213,6 @@ bool is_instruction(std::string_view sentence) {
                                                                " note to the ai ",
                                                                " note to ai ",
                                                                " ai assistant ",
-                                                               " language model ",
                                                                " to the assistant ",
                                                                " assistant must ",
                                                                " if you are an ai ",
@@ -228,9 +235,16 @@ bool is_instruction(std::string_view sentence) {
                                                                " end of document ",
                                                                " output the following ",
                                                                " say that the answer is ",
-                                                               " when asked about ",
                                                                " do anything now "};
     if (has_any(words, kPhrases)) return true;
+    // Ordinary in a report, and an order where somebody is spoken to.
+    static constexpr std::array<std::string_view, 6> kOfBoth{
+        " act as a ",         " act as an ",      " system message ",
+        " new instructions ", " language model ", " when asked about "};
+    if (has_any(words, kOfBoth) &&
+        (speaks_to_a_reader(words) || words.starts_with(" act as ") ||
+         words.starts_with(" new instructions ") || words.starts_with(" system message ")))
+        return true;
     // Words of a protocol between programs and models.
     static constexpr std::array<std::string_view, 10> kMarks{
         "<|im_start|>", "<|im_end|>",      "<|system|>", "[INST]",      "[/INST]",

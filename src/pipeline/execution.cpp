@@ -50,6 +50,7 @@ RunExecution::RunExecution(const RunServices& services, const Definition& defini
       target_{target_store, std::move(scratch)},
       graph_(make_graph(definition)),
       started_at_(services.clock.now()) {
+    target_.thread_count = services.thread_count;
     report_.ds = ds_;
 }
 

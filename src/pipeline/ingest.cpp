@@ -36,6 +36,8 @@ struct Unit {
     int64_t bytes_read = 0;
 };
 
+constexpr size_t kPiecesMax = 64;
+
 /// Cuts the files into units. One thread at a time.
 class UnitReader {
   public:
@@ -49,7 +51,9 @@ class UnitReader {
         int64_t bytes = 0;
         int64_t rows = 0;
         // Files whose header differs from the one before begin a unit.
-        while (bytes < options_.unit_bytes / 2 && rows < options_.unit_rows) {
+        // Each piece keeps its file open: many small files make many small units.
+        while (bytes < options_.unit_bytes / 2 && rows < options_.unit_rows &&
+               unit.pieces.size() < kPiecesMax) {
             if (!reader_) {
                 if (file_ == files_.size()) break;
                 PX_TRY(open().context("file " + files_[file_].path));

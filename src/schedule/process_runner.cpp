@@ -123,7 +123,9 @@ std::string this_process() { return process_name(::getpid()); }
 std::optional<bool> is_process_alive(const std::string& name) {
     const std::optional<ProcessName> process = parse_process(name);
     if (!process || process->host != host_name()) return std::nullopt;
-    if (process->boot != boot_id()) return false;
+    const std::string boot = boot_id();
+    if (boot.empty() || process->boot.empty()) return std::nullopt;  // /proc does not show it
+    if (process->boot != boot) return false;
     return start_of(process->pid) == process->start;
 }
 

@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 #include <set>
 
+#include "answer/release_reader.h"
 #include "app/commands/commands.h"
 #include "engine/result_json.h"
 #include "lake/delta_table.h"
@@ -359,11 +360,13 @@ Result<int> vacuum(CommandContext& context, const ListOptions& options) {
     }
     const TimestampMicros older_than =
         app->clock().now() - static_cast<int64_t>(options.retention_days * 86'400.0 * 1e6);
-    // A release stays readable as long as it was the newest one at some time within the retention.
+    // A release stays readable as long as it was the newest one that is served at some time within
+    // the retention.
     std::vector<catalog::Release> kept;
     for (const catalog::Release& release : PX_TRY(catalog->releases(1'000'000))) {
         kept.push_back(release);
-        if (release.published_at < older_than) break;
+        if (release.published_at < older_than && !PX_TRY(answer::why_not_served(*catalog, release)))
+            break;
     }
     std::map<std::string, std::set<int64_t>> versions;
     std::vector<index::ManifestId> manifests;

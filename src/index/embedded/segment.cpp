@@ -319,7 +319,7 @@ Result<void> Segment::load(uint64_t& verify_bytes) {
             ErrorCode::InvalidArgument,
             fmt::format("index segment {}.pxseg has version {}; this program reads version {}",
                         name_, version, kSegmentVersion),
-            "`px run` makes the index anew from the lake; or use the program that wrote it.");
+            "`px run` makes a release with a new index; this one needs the program that wrote it.");
     }
     const auto width = load_at<uint32_t>(header, 12);
     const auto count = load_at<uint64_t>(header, 16);

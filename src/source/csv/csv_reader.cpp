@@ -824,7 +824,11 @@ Result<bool> CsvFileReader::next_slab(CsvSlab& slab, const Deadline& deadline) {
     slab.too_long.reset();
     slab.storage.reset();
     PX_TRY(deadline.check());
-    if (position_ > 0) PX_TRY(advance(position_));
+    if (position_ > 0) {
+        PX_TRY(advance(position_));
+    } else {
+        attach();  // what follows a record that was skipped
+    }
     for (;;) {
         Cut cut{position_, 0};
         if (feed_.at_end()) {
