@@ -102,7 +102,9 @@ run "private_with_vm_and_budget" {
 run "no_logs_no_network" {
   command = plan
   variables {
-    diagnostics = false
+    private_network = false
+    compute         = "none"
+    diagnostics     = false
   }
   assert {
     condition     = length(module.network) == 0 && length(module.compute) == 0
@@ -121,8 +123,9 @@ run "all_of_azure_is_refused" {
 run "a_vm_needs_the_private_network" {
   command = plan
   variables {
-    compute = "vm"
-    vm      = { public_key = "ssh-ed25519 AAAA" }
+    private_network = false
+    compute         = "vm"
+    vm              = { public_key = "ssh-ed25519 AAAA" }
   }
   expect_failures = [var.compute]
 }
