@@ -165,8 +165,8 @@ class Standalone:
             self.stop()
             raise
 
-    def ask(self, method, path, body=None, starting=False):
-        """starting: what does not answer yet, or does not know the DAG yet, gives {}."""
+    def ask(self, method, path, body=None, starting=False, tries=5):
+        """starting: what does not answer yet, or does not know the DAG yet, gives {}. Airflow's own SQLite may be busy: asked again."""
         headers = {"content-type": "application/json", **({"authorization": f"Bearer {self.token}"} if self.token else {})}
         request = urllib.request.Request(self.address + path, json.dumps(body).encode() if body is not None else None, headers, method=method)
         try:
@@ -178,7 +178,11 @@ class Standalone:
                 return self.ask(method, path, body, starting)
             if error.code == 404 and starting:
                 return {}
-            raise Failure(f"{method} {path}: {error.code} {error.read()[:500]}") from error
+            text = error.read()
+            if error.code == 500 and b"Database error" in text and tries > 1:
+                time.sleep(2)
+                return self.ask(method, path, body, starting, tries - 1)
+            raise Failure(f"{method} {path}: {error.code} {text[:500]}") from error
         except OSError:
             if starting:
                 return {}
