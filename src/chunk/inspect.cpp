@@ -153,6 +153,18 @@ bool speaks_to_a_reader(std::string_view words) {
     return has_any(words, kReader);
 }
 
+/// Words that are ordinary in a report, and an order at the beginning or where somebody is spoken
+/// to.
+bool is_told_to_a_model(std::string_view words) {
+    static constexpr std::array<std::string_view, 6> kOfBoth{
+        " act as a ",         " act as an ",      " system message ",
+        " new instructions ", " language model ", " when asked about "};
+    return std::any_of(kOfBoth.begin(), kOfBoth.end(), [&](std::string_view phrase) {
+        const bool is_order = phrase != " when asked about " && words.starts_with(phrase);
+        return is_order || (has(words, phrase) && speaks_to_a_reader(words));
+    });
+}
+
 /// A verb of overriding near a word for what is overridden.
 bool overrides(std::string_view words) {
     static constexpr std::array<std::string_view, 24> kVerbs{
@@ -193,7 +205,8 @@ bool is_instruction(std::string_view sentence) {
                  (sentence[end + 1] == ' ' || sentence[end + 1] == '\n'))) {
             ++end;
         }
-        if (overrides(comparable(sentence.substr(at, end - at)))) return true;
+        const std::string one = comparable(sentence.substr(at, end - at));
+        if (overrides(one) || is_told_to_a_model(one)) return true;
         at = end + 1;
     }
     static constexpr std::array<std::string_view, 40> kPhrases{" you are now ",
@@ -237,14 +250,6 @@ bool is_instruction(std::string_view sentence) {
                                                                " say that the answer is ",
                                                                " do anything now "};
     if (has_any(words, kPhrases)) return true;
-    // Ordinary in a report, and an order where somebody is spoken to.
-    static constexpr std::array<std::string_view, 6> kOfBoth{
-        " act as a ",         " act as an ",      " system message ",
-        " new instructions ", " language model ", " when asked about "};
-    if (has_any(words, kOfBoth) &&
-        (speaks_to_a_reader(words) || words.starts_with(" act as ") ||
-         words.starts_with(" new instructions ") || words.starts_with(" system message ")))
-        return true;
     // Words of a protocol between programs and models.
     static constexpr std::array<std::string_view, 10> kMarks{
         "<|im_start|>", "<|im_end|>",      "<|system|>", "[INST]",      "[/INST]",

@@ -164,6 +164,11 @@ AskedFor asked_for(std::string_view question) {
     return AskedFor::Anything;
 }
 
+constexpr std::string_view kAskingWords =
+    "how many much long often far old what which who whom whose when where why do does did done is "
+    "are was were be been can could would should will shall may might must have has had say said "
+    "tell give show find there any";
+
 bool holds(AskedFor kind, std::string_view sentence) {
     if (kind == AskedFor::Anything) return true;
     static const std::set<std::string_view> kNumbers{
@@ -246,7 +251,16 @@ Result<Extract> extract(std::string_view question, const std::vector<float>& que
     Extract result;
     if (candidates.empty() || options.sentences == 0) return result;
 
-    // Words: a question's term weighs the more the rarer it is.
+    std::vector<std::vector<std::string>> around;  // terms of each passage with its context
+    for (const SourcePassage& passage : passages) {
+        std::string text(passage.text);
+        text += '\n';
+        text += passage.context;
+        around.push_back(distinct(tools.terms(text)));
+    }
+    // Words: a question's term weighs the more the rarer it is. What only asks is rare in a small
+    // collection too, and tells nothing there.
+    const std::vector<std::string> asking = distinct(tools.terms(kAskingWords));
     std::vector<double> weights, named_weights;
     double weight_sum = 0, named_sum = 0;
     for (const std::string& term : asked) {
@@ -260,17 +274,15 @@ Result<Extract> extract(std::string_view question, const std::vector<float>& que
             weight = std::log(1 + static_cast<double>(candidates.size()) /
                                       (1 + static_cast<double>(having)));
         }
+        if (has(asking, term) && std::none_of(around.begin(), around.end(), [&](const auto& terms) {
+                return has(terms, term);
+            })) {
+            weight = 0;
+        }
         weights.push_back(weight);
         weight_sum += weight;
         named_weights.push_back(has(named, term) ? weight : 0);
         named_sum += named_weights.back();
-    }
-    std::vector<std::vector<std::string>> around;  // terms of each passage with its context
-    for (const SourcePassage& passage : passages) {
-        std::string text(passage.text);
-        text += '\n';
-        text += passage.context;
-        around.push_back(distinct(tools.terms(text)));
     }
     for (Candidate& candidate : candidates) {
         double shared = 0, near = 0, near_named = 0;
@@ -317,7 +329,7 @@ Result<Extract> extract(std::string_view question, const std::vector<float>& que
             (1 + std::exp(-(kSupportBias + kSupportMeaning * candidate.meaning +
                             kSupportWords * candidate.words + kSupportContext * candidate.context +
                             kSupportNames * candidate.names + kSupportKind * candidate.kind)));
-        if (candidate.support > result.support.score) {
+        if (candidate.near >= options.min_sentence && candidate.support > result.support.score) {
             result.support = {candidate.support, candidate.meaning, candidate.words,
                               candidate.context, candidate.names,   candidate.kind};
         }
@@ -333,6 +345,8 @@ Result<Extract> extract(std::string_view question, const std::vector<float>& que
         for (size_t i = 0; i < candidates.size(); ++i) {
             if (taken[i] || likeness[i] >= kSame || candidates[i].near < options.min_sentence)
                 continue;
+            // The answer itself has to be supported; what is added to it need not answer alone.
+            if (result.sentences.empty() && candidates[i].support < options.min_support) continue;
             const double value = candidates[i].score -
                                  kRedundancy * std::max(0.0, likeness[i]) * candidates[i].score;
             const auto place = [&](const Candidate& c) {

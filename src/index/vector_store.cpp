@@ -1,6 +1,8 @@
 #include "index/vector_store.h"
 
-#include <array>
+#include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace px::index {
 
@@ -19,44 +21,61 @@ chunk::ChunkId identify(const Point& point) {
 
 namespace {
 
-/// Of f32 rows; sixteen sums side by side, in one order on every processor.
-class RowVectors final : public PassageVectors {
+/// Codes of eight bits and their scale, as a segment of the embedded index holds them.
+class Coded {
   public:
-    RowVectors(VectorRows rows, size_t width) : rows_(std::move(rows)), width_(width) {}
-    void dots(const std::vector<float>& query, float* out) const override {
-        for (size_t i = 0; i < rows_.rows.size(); ++i)
-            out[i] = product(rows_.rows[i], query.data());
+    Coded(const float* vector, size_t width) : codes_(width) {
+        float largest = 0;
+        for (size_t i = 0; i < width; ++i) largest = std::max(largest, std::fabs(vector[i]));
+        scale_ = largest / 127.0F;
+        if (scale_ < std::numeric_limits<float>::min()) return;
+        for (size_t i = 0; i < width; ++i) {
+            codes_[i] = static_cast<int8_t>(
+                std::clamp(std::nearbyint(vector[i] / scale_), -127.0F, 127.0F));
+        }
     }
-    float dot(size_t i, size_t k) const override { return product(rows_.rows[i], rows_.rows[k]); }
-    void add(size_t i, float* sum) const override {
-        for (size_t d = 0; d < width_; ++d) sum[d] += rows_.rows[i][d];
+    float dot(const Coded& other) const {
+        int32_t sum = 0;
+        for (size_t i = 0; i < codes_.size(); ++i) sum += int32_t{codes_[i]} * other.codes_[i];
+        return static_cast<float>(sum) * (scale_ * other.scale_);
+    }
+    void add_to(float* sum) const {
+        for (size_t i = 0; i < codes_.size(); ++i) sum[i] += scale_ * static_cast<float>(codes_[i]);
     }
 
+  private:
+    std::vector<int8_t> codes_;
+    float scale_ = 0;
+};
+
+/// Of f32 rows, in codes: a store that keeps no codes ranks as the embedded one does.
+class RowVectors final : public PassageVectors {
+  public:
+    RowVectors(const VectorRows& rows, size_t width) : width_(width) {
+        rows_.reserve(rows.rows.size());
+        for (const float* row : rows.rows) rows_.emplace_back(row, width);
+    }
+    void dots(const std::vector<float>& query, float* out) const override {
+        const Coded coded(query.data(), width_);
+        for (size_t i = 0; i < rows_.size(); ++i) out[i] = coded.dot(rows_[i]);
+    }
+    float dot(size_t i, size_t k) const override { return rows_[i].dot(rows_[k]); }
+    void add(size_t i, float* sum) const override { rows_[i].add_to(sum); }
     std::vector<float> products(const std::vector<std::vector<float>>& vectors) const override {
         const size_t n = vectors.size();
+        std::vector<Coded> coded;
+        coded.reserve(n);
+        for (const std::vector<float>& vector : vectors) coded.emplace_back(vector.data(), width_);
         std::vector<float> all(n * n, 0.0F);
         for (size_t i = 0; i < n; ++i) {
             for (size_t k = i + 1; k < n; ++k)
-                all[i * n + k] = all[k * n + i] = product(vectors[i].data(), vectors[k].data());
+                all[i * n + k] = all[k * n + i] = coded[i].dot(coded[k]);
         }
         return all;
     }
 
   private:
-    float product(const float* a, const float* b) const {
-        constexpr size_t kLanes = 16;
-        std::array<float, kLanes> sums{};
-        size_t i = 0;
-        for (; i + kLanes <= width_; i += kLanes) {
-            for (size_t lane = 0; lane < kLanes; ++lane) sums[lane] += a[i + lane] * b[i + lane];
-        }
-        float sum = 0;
-        for (; i < width_; ++i) sum += a[i] * b[i];
-        for (const float part : sums) sum += part;
-        return sum;
-    }
-
-    VectorRows rows_;
+    std::vector<Coded> rows_;
     size_t width_;
 };
 
