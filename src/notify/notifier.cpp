@@ -55,8 +55,10 @@ Result<void> post(const Options& options, const std::string& text) {
                             response.status));
 }
 
-/// The program with the text on its stdin; it has `timeout` and is killed then.
-Result<void> call(const Options& options, const std::string& text) {
+/// The program with the text on its stdin; it has `timeout`, or as long as `may_go_on` says so, and
+/// is killed then.
+Result<void> call(const Options& options, const std::string& text,
+                  const std::function<bool()>& may_go_on) {
     std::array<int, 2> input{};
     if (::pipe2(input.data(), O_CLOEXEC) != 0) return fail_errno(errno, "cannot make a pipe");
     (void)::fcntl(input[1], F_SETFL, O_NONBLOCK);
@@ -101,13 +103,15 @@ Result<void> call(const Options& options, const std::string& text) {
         }
         const pid_t ended = ::waitpid(pid, &status, WNOHANG);
         if (ended != 0) break;
-        if (steady_clock::now() > until) {
+        const bool late = steady_clock::now() > until;
+        if (late || !may_go_on()) {
             ::kill(-pid, SIGKILL);
             ::waitpid(pid, &status, 0);
             if (open) ::close(input[1]);
             return fail(ErrorCode::DeadlineExceeded,
-                        fmt::format("{} took longer than {} ms", options.command[0],
-                                    options.timeout.count()));
+                        late ? fmt::format("{} took longer than {} ms", options.command[0],
+                                           options.timeout.count())
+                             : fmt::format("{} was still busy when px ended", options.command[0]));
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
@@ -227,7 +231,19 @@ struct Notifier::State {
     std::map<Kind, int64_t> suppressed;
     bool ending = false;
     steady_clock::time_point end_by;
+    bool command_runs = false;
     bool done = false;
+
+    Result<void> run_command(const std::string& text) {
+        std::unique_lock lock(mutex);
+        command_runs = true;
+        lock.unlock();
+        Result<void> called = call(options, text, [this] { return may_go_on(); });
+        lock.lock();
+        command_runs = false;
+        changed.notify_all();
+        return called;
+    }
 
     bool may_go_on() {
         const std::lock_guard lock(mutex);
@@ -241,7 +257,7 @@ struct Notifier::State {
         if (!options.webhook_url.empty())
             ways.emplace_back("webhook", [&] { return post(options, text); });
         if (!options.command.empty())
-            ways.emplace_back("command", [&] { return call(options, text); });
+            ways.emplace_back("command", [&] { return run_command(text); });
         if (!options.smtp_url.empty())
             ways.emplace_back("smtp", [&] { return mail(options, message); });
         for (const auto& [name, send] : ways) {
@@ -296,6 +312,9 @@ Notifier::~Notifier() {
     state_->end_by = steady_clock::now() + state_->options.end_timeout;
     state_->changed.notify_all();
     state_->changed.wait_until(lock, state_->end_by, [&] { return state_->done; });
+    // A command is killed at end_by; nothing px started stays behind it.
+    state_->changed.wait_for(lock, std::chrono::seconds(5),
+                             [&] { return state_->done || !state_->command_runs; });
 }
 
 void Notifier::send(Message message) {

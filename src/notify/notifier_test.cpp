@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -263,7 +264,9 @@ TEST(Notifier, ACommandGetsTheJsonOnItsStdin) {
 
 TEST(Notifier, NobodyWaitsForACommandThatHangs) {
     Options options;
-    options.command = {"/bin/sh", "-c", "sleep 600"};
+    const px::testing::TempDir folder;
+    const std::string file = (folder / "pid").string();
+    options.command = {"/bin/sh", "-c", "echo $$ > " + file + "; exec sleep 600"};
     options.timeout = milliseconds(200);
     options.end_timeout = milliseconds(500);
     const auto start = std::chrono::steady_clock::now();
@@ -273,6 +276,22 @@ TEST(Notifier, NobodyWaitsForACommandThatHangs) {
         EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(5));
     }
     EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+    const pid_t last = std::stoi(px::testing::read_file(file));
+    EXPECT_EQ(::kill(last, 0), -1) << "the command outlived its notifier";
+}
+
+TEST(Notifier, ACommandThatIsStillBusyAtTheEndIsKilled) {
+    Options options;
+    const px::testing::TempDir folder;
+    const std::string file = (folder / "pid").string();
+    options.command = {"/bin/sh", "-c", "echo $$ > " + file + "; exec sleep 600"};
+    options.end_timeout = milliseconds(500);
+    {
+        Notifier notifier(options);
+        notifier.send(failure());
+    }
+    const pid_t last = std::stoi(px::testing::read_file(file));
+    EXPECT_EQ(::kill(last, 0), -1) << "the command outlived its notifier";
 }
 
 TEST(Notifier, AMailArrivesWithoutRoomForForgedHeaders) {
