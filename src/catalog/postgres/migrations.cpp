@@ -129,7 +129,8 @@ CREATE VIEW documents AS
            landed_sha256, text_sha256, text_length, from_release
     FROM analytics_metadata;
 
--- SQL that says analytics_metadata and knows no schema goes on working. A table of that name stays as it is.
+-- SQL that says analytics_metadata and knows no schema goes on working. A table of that name stays as it is, and of two
+-- catalogs made in one database at the same moment the first one's view stays.
 DO $do$ BEGIN
     IF current_schema() <> 'public' AND to_regclass('public.analytics_metadata') IS NULL
        AND to_regnamespace('public') IS NOT NULL AND has_schema_privilege('public', 'CREATE') THEN
@@ -137,6 +138,8 @@ DO $do$ BEGIN
                        'SELECT id, title, author, created_at, category, ingested_at FROM %I.analytics_metadata',
                        current_schema());
     END IF;
+EXCEPTION WHEN unique_violation OR duplicate_table THEN
+    NULL;
 END $do$;
 )sql";
 

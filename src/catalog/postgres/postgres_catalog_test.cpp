@@ -148,6 +148,23 @@ TEST_F(PostgresCatalogTest, ATableOfAnotherProgramStaysAsItIs) {
     EXPECT_THAT(refused, IsError(ErrorCode::InvalidArgument, "holds other tables"));
 }
 
+TEST_F(PostgresCatalogTest, CatalogsAreMadeSideBySideInANewDatabase) {
+    for (int round = 0; round < 5; ++round) {
+        const std::string database = "beside" + std::to_string(round);
+        sql("CREATE DATABASE " + database);
+        std::vector<std::jthread> threads;
+        for (int t = 0; t < 8; ++t) {
+            threads.emplace_back([this, &database, t] {
+                PostgresCatalogOptions options = options_;
+                options.schema = "s" + std::to_string(t);
+                EXPECT_THAT(open_postgres_catalog(PostgresServer::shared().address(database),
+                                                  OpenMode::ReadWrite, clock_, options),
+                            IsOk());
+            });
+        }
+    }
+}
+
 TEST_F(PostgresCatalogTest, OneProcessHoldsThePipelineAndItsLockTellsWhenItIsLost) {
     auto first = open(), second = open();
     auto held = first->lock_pipeline().value();
