@@ -103,8 +103,8 @@ Routes::Routes(const GatewayServices& services, const GatewayOptions& options)
     : services_(services),
       options_(options),
       embed_queue_(std::make_unique<EmbedQueue>(services.encoder, options.embed_queue)) {
-    for (auto group : {search_routes(), embeddings_routes(), citation_routes(), lake_routes(),
-                       probe_routes(), page_routes()}) {
+    for (auto group : {search_routes(), embeddings_routes(), citation_routes(), sql_routes(),
+                       lake_routes(), probe_routes(), page_routes()}) {
         std::ranges::move(group, std::back_inserter(routes_));
     }
     std::vector<Metrics::RouteName> names{{"", "(none)"}};

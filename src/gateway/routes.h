@@ -67,6 +67,7 @@ class Routes {
   private:
     std::vector<Route> search_routes() const;
     std::vector<Route> embeddings_routes() const;
+    std::vector<Route> sql_routes() const;
     std::vector<Route> lake_routes() const;
     std::vector<Route> citation_routes() const;
     std::vector<Route> probe_routes() const;
