@@ -33,15 +33,12 @@ Result<std::unique_ptr<gateway::Gateway>> start_gateway(App& app, const ServeOpt
     catalog::Catalog* catalog = PX_TRY(app.catalog());
     answer::ReleaseReader* reader = PX_TRY(app.reader());
     const embed::Encoder* encoder = PX_TRY(app.encoder());
-    gateway::GatewayServices services{*catalog,
-                                      *reader,
-                                      *encoder,
-                                      app.clock(),
-                                      app.rederive(),
-                                      app.answer_options(),
-                                      engine::QueryLimits{},
-                                      app.definition().name,
-                                      kVersion};
+    gateway::GatewayServices services{
+        *catalog, *reader, *encoder, app.clock(), app.rederive(), app.answer_options(),
+        engine::QueryLimits{},
+        // Loopback only, without keys: whoever is on this machine.
+        [](const http::Request&) -> Result<answer::Access> { return answer::Access::everything(); },
+        app.definition().name, kVersion};
     gateway::GatewayOptions gateway_options;
     gateway_options.http.address =
         options.address.empty() ? app.config().serve_address : options.address;
