@@ -551,9 +551,16 @@ struct ReleaseReader::State {
         }
         return open;
     }
-    Result<void> fill_session(IdleSession& use) {
+    /// needed: how many of the tables the query is about; the others are welcome.
+    Result<void> fill_session(IdleSession& use, size_t needed) {
         use.session = PX_TRY(engine.open_session());
-        for (const engine::TableSource& table : use.tables) PX_TRY(use.session->add_table(table));
+        std::vector<engine::TableSource> added;
+        for (size_t i = 0; i < use.tables.size(); ++i) {
+            auto made = use.session->add_table(use.tables[i]);
+            if (!made && i < needed) return made;
+            if (made) added.push_back(std::move(use.tables[i]));
+        }
+        use.tables = std::move(added);
         return {};
     }
 
@@ -697,8 +704,9 @@ Result<engine::QueryResult> ReleaseReader::sql(const ReleaseView& view, const st
                                                const engine::QueryLimits& limits,
                                                const Deadline& deadline) {
     State::OpenSession open = PX_TRY(state_->prepare_session(view, sql, limits, deadline));
+    const size_t needed = open.use.tables.size();
     if (!state_->take_idle(open.use)) {
-        PX_TRY(state_->fill_session(open.use));
+        PX_TRY(state_->fill_session(open.use, needed));
         PX_TRY(open.use.session->lock_down());
     }
     auto result = open.use.session->query_untrusted(sql, limits, deadline);
@@ -715,7 +723,7 @@ Result<engine::QueryResult> ReleaseReader::query(const ReleaseView& view, const 
                                                  const engine::QueryLimits& limits,
                                                  const Deadline& deadline) {
     State::OpenSession open = PX_TRY(state_->prepare_session(view, sql, limits, deadline));
-    PX_TRY(state_->fill_session(open.use));
+    PX_TRY(state_->fill_session(open.use, open.use.tables.size()));
     return open.use.session->query(sql, parameters, limits, deadline);
 }
 

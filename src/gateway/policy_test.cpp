@@ -18,6 +18,7 @@
 #include "http/target.h"
 #include "index/embedded/embedded_store.h"
 #include "lake/delta_table.h"
+#include "store/local/local_object_store.h"
 #include "store/memory/memory_object_store.h"
 #include "testing/matchers.h"
 #include "testing/temp_dir.h"
@@ -48,6 +49,21 @@ bool may_read(const Note& note, const Groups& groups) {
     return false;
 }
 
+/// Tells how many sessions were opened.
+class CountingEngine final : public engine::Engine {
+  public:
+    explicit CountingEngine(std::unique_ptr<engine::Engine> engine) : engine_(std::move(engine)) {}
+    Result<std::unique_ptr<engine::Session>> open_session() override {
+        ++sessions;
+        return engine_->open_session();
+    }
+    std::string version() const override { return engine_->version(); }
+    int sessions = 0;
+
+  private:
+    std::unique_ptr<engine::Engine> engine_;
+};
+
 /// Two releases over catalog, index, lake and engine.
 class World {
   public:
@@ -56,7 +72,9 @@ class World {
         options.memory_limit_mb = 256;
         options.thread_count = 1;
         options.temp_directory = folder_ / "spill";
-        engine_ = engine::open_local_engine(options).value();
+        engine_ = std::make_unique<CountingEngine>(engine::open_local_engine(options).value());
+        std::filesystem::create_directory(folder_ / "lake");
+        lake_ = store::open_object_store("./lake", folder_.path()).value();
         catalog_ = catalog::open_sqlite_catalog(folder_ / "catalog.db",
                                                 catalog::OpenMode::ReadWrite, clock_)
                        .value();
@@ -68,7 +86,7 @@ class World {
                                  {"papers", {}},
                                  {"authors_of_notes", {"readers"}},
                                  {"totals", {"readers"}}};
-        reader_ = std::make_unique<answer::ReleaseReader>(*catalog_, *vectors_, lake_, *engine_,
+        reader_ = std::make_unique<answer::ReleaseReader>(*catalog_, *vectors_, *lake_, *engine_,
                                                           clock_, reading);
         services_ = std::make_unique<GatewayServices>(GatewayServices{
             .catalog = *catalog_,
@@ -115,6 +133,7 @@ class World {
             text += "\n" + header.name + ": " + header.value;
         return fmt::format("{}\n{}", response.status, text);
     }
+    int sessions() const { return engine_->sessions; }
     std::vector<std::string> chunk_ids() const { return chunk_ids_; }
     std::vector<std::string> document_ids() const { return document_ids_; }
 
@@ -127,8 +146,8 @@ class World {
         }
         const auto info = writer->close().value();
         const std::string path = fmt::format("part-{}.parquet", ++files_);
-        EXPECT_THAT(lake_.put_file(name + "/" + path, folder_ / "part"), IsOk());
-        lake::DeltaTable table(lake_, name, clock_);
+        EXPECT_THAT(lake_->put_file(name + "/" + path, folder_ / "part"), IsOk());
+        lake::DeltaTable table(*lake_, name, clock_);
         const auto base = table.snapshot().value();
         lake::Change change;
         if (base) {
@@ -274,8 +293,9 @@ class World {
 
     px::testing::TempDir folder_;
     FixedClock clock_{1'763'884'800'000'000};
-    store::MemoryObjectStore objects_, lake_;
-    std::unique_ptr<engine::Engine> engine_;
+    store::MemoryObjectStore objects_;
+    std::unique_ptr<store::ObjectStore> lake_;
+    std::unique_ptr<CountingEngine> engine_;
     std::unique_ptr<catalog::Catalog> catalog_;
     std::unique_ptr<index::VectorStore> vectors_;
     std::optional<index::ManifestId> manifest_;
@@ -475,6 +495,9 @@ TEST(RowPolicy, EverybodyGetsWhatHeWouldGetIfTheRestDidNotExist) {
                 }
             }
         }
+        // Sessions are kept for the next query of the same reader: one for a release and reader
+        // each, besides those that made the files of his rows and grew by a table.
+        EXPECT_LT(world.sessions(), 8 * 2 * 12) << "of " << compared << " answers";
         // Who is not restricted sees every row, in the same process, before and after.
         const std::string all = world.send(
             answer::Access::everything(), "POST", "/v1/sql",

@@ -7,6 +7,7 @@ import json
 import pathlib
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -231,7 +232,9 @@ def sql_answers_in_three_forms(px):
                         same = value is None if text is None else (
                             value == (text == "true") if isinstance(value, bool) else
                             value == (decimal.Decimal(text) if isinstance(value, decimal.Decimal) else type(value)(text))
-                            if isinstance(value, (int, float, str, decimal.Decimal)) else
+                            if isinstance(value, (int, str, decimal.Decimal)) else struct.pack("f", value) == struct.pack("f", float(text))
+                            if isinstance(value, float) and str(table.schema.field(column).type) == "float" else value == float(text)
+                            if isinstance(value, float) else
                             text.replace("+00", "") in (str(value).replace("+00:00", ""), str(value).rstrip("0")))
                         check(same, f"{name}: {value!r} is not {text!r} ({table.schema.field(column).type})")
                 headers, body = post("text/csv", sql=sql)
