@@ -297,5 +297,41 @@ TEST_F(ReleaseReaderTest, KeepsAFewViewsOpenAndServesManyThreads) {
     EXPECT_EQ(right, 24);
 }
 
+TEST_F(ReleaseReaderTest, SqlOfManyThreadsOverManyReleasesAndReadersStaysApart) {
+    for (int i = 0; i < 3; ++i) publish(fmt::format("2026-11-2{}", i), {{"finance", i}, {"*", 7}});
+    ReleaseReaderOptions options{
+        .open_views = 2, .scratch_directory = folder_ / "scratch", .sql_sessions = 3};
+    options.policy.tables = {{"reports", {"id"}}};  // whose values are its groups
+    options.narrowed_views = 2;
+    ReleaseReader reader(*catalog_, *vectors_, lake_, *engine_, clock_, options);
+    std::atomic<int> right = 0;
+    {
+        std::vector<std::jthread> threads;
+        for (int t = 0; t < 4; ++t) {
+            threads.emplace_back([&, t] {
+                for (int i = 0; i < 12; ++i) {
+                    const int64_t id = 1 + (t + i) % 3;
+                    const int who = (t * 5 + i) % 3;
+                    const auto view = reader.open(by_id(id), who == 0   ? Access::everything()
+                                                             : who == 1 ? Access::of({"finance"})
+                                                                        : Access::of({}));
+                    if (!view) continue;
+                    const auto result = reader.sql(
+                        **view,
+                        i % 2 == 0 ? "select count(*) from reports"
+                                   : "select count(*) from reports where id in (select id from "
+                                     "reports) or exists (select 1 from documents)",
+                        {}, Deadline::never());
+                    const int64_t rows = who == 2 ? id : 2 * id;
+                    if (result && result->rows[0][0] == std::to_string(rows)) ++right;
+                }
+            });
+        }
+    }
+    EXPECT_EQ(right, 48);
+    EXPECT_TRUE(reader.restricts(Access::of({})));
+    EXPECT_FALSE(reader.restricts(Access::everything()));
+}
+
 }  // namespace
 }  // namespace px::answer

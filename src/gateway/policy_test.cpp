@@ -43,7 +43,7 @@ bool may_read(const Note& note, const Groups& groups) {
     if (note.lacks_acl || !note.acl) return false;
     std::stringstream list(*note.acl);
     for (std::string group; std::getline(list, group, ',');) {
-        group = std::regex_replace(group, std::regex("^[ \t]+|[ \t]+$"), "");
+        group = std::regex_replace(group, std::regex("^[ \t\r\n]+|[ \t\r\n]+$"), "");
         if (group == "*" || std::ranges::find(groups, group) != groups.end()) return true;
     }
     return false;
@@ -97,7 +97,10 @@ class World {
                 -> Result<std::string> { return texts_.at(document.landed_key); },
             .answer = {},
             .query_limits = {},
-            .access = [this](const http::Request&) -> Result<answer::Access> { return access_; },
+            .access = [this](const http::Request&) -> Result<answer::Access> {
+                if (refuses_) return fail(ErrorCode::Unauthenticated, "the key is unknown");
+                return access_;
+            },
             .pipeline = "world",
             .version = "1"});
         routes_ = std::make_unique<Routes>(*services_, options_);
@@ -133,6 +136,7 @@ class World {
             text += "\n" + header.name + ": " + header.value;
         return fmt::format("{}\n{}", response.status, text);
     }
+    void refuse_all() { refuses_ = true; }
     int sessions() const { return engine_->sessions; }
     std::vector<std::string> chunk_ids() const { return chunk_ids_; }
     std::vector<std::string> document_ids() const { return document_ids_; }
@@ -262,7 +266,7 @@ class World {
         std::set<std::string> groups;
         std::stringstream list(note.acl.value_or(""));
         for (std::string group; std::getline(list, group, ',');) {
-            group = std::regex_replace(group, std::regex("^[ \t]+|[ \t]+$"), "");
+            group = std::regex_replace(group, std::regex("^[ \t\r\n]+|[ \t\r\n]+$"), "");
             if (!group.empty()) groups.insert(group);
         }
         return Groups(groups.begin(), groups.end());
@@ -305,6 +309,7 @@ class World {
     GatewayOptions options_;
     std::unique_ptr<Routes> routes_;
     answer::Access access_;
+    bool refuses_ = false;
     std::map<std::string, std::string> texts_;
     std::vector<std::string> chunk_ids_, document_ids_;
     std::vector<index::Point> added_;
@@ -321,10 +326,10 @@ class Dice {
     size_t below(size_t n) { return random_() % n; }
     const char* word() { return kWords[below(std::size(kWords))]; }
     std::string acl() {
-        if (below(8) == 0) return below(2) == 0 ? "*" : " , ";
+        if (below(8) == 0) return below(2) == 0 ? " *\t" : " ,\r\n ";
         std::string text;
         for (size_t i = 0, n = 1 + below(3); i < n; ++i)
-            text += fmt::format("{}{}{}", i == 0 ? "" : ",", below(2) == 0 ? " " : "",
+            text += fmt::format("{}{}{}", i == 0 ? "" : ",", below(2) == 0 ? " \t" : "",
                                 kGroups[below(std::size(kGroups))]);
         return text;
     }
@@ -522,6 +527,33 @@ TEST(RowPolicy, WhoCantBeNamedGetsNothing) {
             EXPECT_EQ(rows.find(note.id), std::string::npos);
         }
     }
+}
+
+TEST(RowPolicy, WhoIsRefusedLearnsNothing) {
+    Dice dice(8);
+    World world({{dice.note(1, false), dice.note(2, true)}});
+    world.refuse_all();
+    for (const char* target : {"/v1/tables", "/v1/documents", "/v1/releases", "/v1/runs"}) {
+        const std::string answer = world.send(answer::Access::everything(), "GET", target, "");
+        EXPECT_TRUE(answer.starts_with("401\n")) << answer;
+        EXPECT_EQ(answer.find("notes"), std::string::npos);
+    }
+}
+
+TEST(RowPolicy, AccessIsKeptApartByItsKey) {
+    using answer::Access;
+    EXPECT_EQ(Access::of({"b", " a ", "a", "", "x,y"}).groups, (Groups{"a", "b"}));
+    std::set<std::string> keys;
+    const std::vector<Access> all{
+        Access::everything(),    Access::of({}),     Access::of({"a"}),   Access::of({"a", "b"}),
+        Access::of({"a b"}),     Access::of({"ab"}), Access::of({"1:a"}), Access::of({"a 1:b"}),
+        Access::of({"a", "b1"}), Access::of({"all"})};
+    for (const Access& access : all) keys.insert(access.key());
+    EXPECT_EQ(keys.size(), all.size());
+    EXPECT_FALSE(Access().unrestricted);
+    EXPECT_FALSE(Access().may_read({}));
+    EXPECT_FALSE(Access::of({"*"}).may_read({"a"})) << "everybody is no group to be a member of";
+    EXPECT_TRUE(Access().may_read({"*"}));
 }
 
 }  // namespace
