@@ -46,7 +46,7 @@ struct QueryLimits {
 struct QueryPlan {
     std::string text;  ///< one operator a line, indented below the one it feeds; rows each gave
     int64_t rows_scanned = 0;
-    int64_t bytes_scanned = 0;  ///< read from files; what was in memory already is not
+    int64_t bytes_scanned = 0;  ///< read from files
 };
 
 /// A result in text: cells as SQL prints them, nullopt = NULL. json[r][c] is the cell as a JSON

@@ -200,7 +200,7 @@ std::string_view schema_components() {
     "elapsed_ms": {"type": "number"}, "release": {"type": "integer"},
     "plan": {"type": "string", "description": "With explain: one operator a line, indented below the one it feeds."},
     "rows_scanned": {"type": "integer"},
-    "bytes_scanned": {"type": "integer", "description": "Read from files; what was in memory already is not counted."}}},
+    "bytes_scanned": {"type": "integer", "description": "Read from Parquet files."}}},
 "Table": {"type": "object",
   "required": ["name", "version", "columns", "partition_columns", "file_count", "size_bytes", "row_count"],
   "additionalProperties": false,

@@ -77,7 +77,9 @@ Result<std::unique_ptr<Session>> LocalSession::open(const LocalEngineOptions& op
     // database.
     PX_TRY(connection.execute(fmt::format(
         "SET temp_directory = {}; SET max_temp_directory_size = '{}MiB'; SET TimeZone = 'UTC'; "
-        "SET Calendar = 'gregorian'; SET enable_progress_bar = false",
+        "SET Calendar = 'gregorian'; SET enable_progress_bar = false; "
+        // The system's cache holds files already; a session that is kept must not hold them too.
+        "SET enable_external_file_cache = false",
         quote_literal(options.temp_directory.string()), options.max_temp_mb)));
     return std::unique_ptr<Session>(new LocalSession(std::move(filled), std::move(database),
                                                      std::move(connection), std::move(watchdog)));
