@@ -744,6 +744,7 @@ TEST_P(VectorStoreConformance, ANarrowedViewIsAsIfItHeldNothingElse) {
         }
         const auto narrowed = *view->narrowed({groups, admits});
         auto other = GetParam().make_place(scratch_ / fmt::format("other-{}", ++others))();
+        ASSERT_THAT(other->prepare(), IsOk());
         const auto alone = *other->open(*other->apply(std::nullopt, {}, own, Deadline::never()));
         EXPECT_EQ(narrowed->point_count(), own.size());
         const auto handles = narrowed->all();
