@@ -1,6 +1,7 @@
 """Who may read which rows, from a contract with a column of role acl to search, answers, SQL, models and releases of the past, over both
 indexes; and the forms in which /v1/sql gives rows."""
 
+import contextlib
 import csv
 import io
 import json
@@ -182,7 +183,61 @@ def qdrant_filters_alike(px):
                 found = [[(hit["chunk_id"], round(hit["score"], 4)) for hit in one.json(
                     "search", question, "--top-k", "20", "--as-groups", groups)["results"]] for one in (home, other)]
                 check(found[0] == found[1], f"{groups!r}, {question}: {found}")
+        # The groups move with the documents when the index is made anew elsewhere.
+        moved = "".join(f"{key}: {{url: \"{address}\"}}\n" for key, address in (
+            ("landing", "./moved/landing"), ("lake", "./moved/lake"), ("catalog", "sqlite:./moved/catalog.db"), ("vectors", f"{server.url}/moved")))
+        home.write("moved.yaml", PIPELINE + moved)
+        home.run("migrate", "--to", "moved.yaml", expect=0)
+        for groups in ("finance", "people"):
+            found = [[(hit["chunk_id"], round(hit["score"], 4)) for hit in home.json(
+                *file, "search", "harbour shipyard", "--top-k", "20", "--as-groups", groups)["results"]] for file in ([], ["--file", "moved.yaml"])]
+            check(found[0] == found[1] and found[0], f"{groups!r} after the migration: {found}")
         other.remove()
+    home.remove()
+
+
+@contextlib.contextmanager
+def serving(home, *words):
+    """px serve on a free port; gives its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with open(home.folder / "serve.log", "w", encoding="utf-8") as log:
+        process = subprocess.Popen([home.px, "serve", "--port", str(port), *words], cwd=home.folder, stdout=log, stderr=log)
+        try:
+            for _ in range(300):
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
+                    break
+                except OSError:
+                    check(process.poll() is None, (home.folder / "serve.log").read_text())
+                    time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def a_server_for_some_groups_shows_their_rows(px):
+    home = home_with(px)
+    seen = SEEN["finance"]
+    with serving(home, "--as-groups", "finance") as url:
+        def ask(path, body=None):
+            request = urllib.request.Request(url + path, None if body is None else json.dumps(body).encode(), {"Content-Type": "application/json"})
+            try:
+                with urllib.request.urlopen(request, timeout=60) as response:
+                    return response.status, response.read().decode()
+            except urllib.error.HTTPError as error:
+                return error.code, error.read().decode()
+
+        told = [ask("/v1/search", {"question": "harbour shipyard", "top_k": 50}), ask("/v1/ask", {"question": QUESTIONS[2]}),
+                ask("/v1/documents"), ask("/v1/tables"), ask("/v1/releases"), ask("/health"), ask("/v1/sql", {"sql": "select * from notes"}),
+                ask("/v1/sql", {"sql": "select cast(title as integer) from notes where author <> 'Linus'"}), ask("/metrics"), ask("/v1/runs"),
+                ask("/v1/quarantine"), ask("/search", {"question": "merger", "top_k": 50})]
+        check([status for status, _ in told] == [200, 200, 200, 200, 200, 200, 200, 400, 403, 403, 403, 200], str(told))
+        check(json.loads(told[2][1])["total"] == len(seen) + 1, told[2][1])
+        for word in hidden_words(seen):
+            check(word not in str(told), f"{word!r} was told: {told}")
     home.remove()
 
 
@@ -197,70 +252,55 @@ def sql_answers_in_three_forms(px):
 
     import pyarrow.ipc
     home = home_with(px)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with open(home.folder / "serve.log", "w", encoding="utf-8") as log:
-        process = subprocess.Popen([home.px, "serve", "--port", str(port)], cwd=home.folder, stdout=log, stderr=log)
+    with serving(home) as url:
+        def post(accept, **body):
+            request = urllib.request.Request(f"{url}/v1/sql", json.dumps(body).encode(),
+                                             {"Content-Type": "application/json", "Accept": accept})
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return response.headers, response.read()
+
+        arrow = "application/vnd.apache.arrow.stream"
+        for sql in (TYPES, TYPES + " where false", "select * from notes order by id", "select i, repeat('x', i % 50) from range(9000) x(i)"):
+            headers, body = post("application/json", sql=sql, cells="text")
+            grid = json.loads(body)
+            headers, body = post(f"application/pdf, {arrow};q=0.9, */*", sql=sql)
+            check(headers["Content-Type"] == arrow and headers["X-Px-Truncated"] == "false" and headers["Vary"] == "Accept", str(headers))
+            table = pyarrow.ipc.open_stream(body).read_all()
+            table.validate(full=True)
+            check(table.column_names == grid["columns"] and table.num_rows == grid["row_count"] == int(headers["X-Px-Row-Count"]), "shape")
+            for column, name in enumerate(grid["columns"]):
+                for value, row in zip(table.column(column).to_pylist(), grid["rows"], strict=True):
+                    text = row[column]
+                    same = value is None if text is None else (
+                        value == (text == "true") if isinstance(value, bool) else
+                        value == (decimal.Decimal(text) if isinstance(value, decimal.Decimal) else type(value)(text))
+                        if isinstance(value, (int, str, decimal.Decimal)) else struct.pack("f", value) == struct.pack("f", float(text))
+                        if isinstance(value, float) and str(table.schema.field(column).type) == "float" else value == float(text)
+                        if isinstance(value, float) else
+                        text.replace("+00", "") in (str(value).replace("+00:00", ""), str(value).rstrip("0")))
+                    check(same, f"{name}: {value!r} is not {text!r} ({table.schema.field(column).type})")
+            headers, body = post("text/csv", sql=sql)
+            check(headers["Content-Type"].startswith("text/csv"), str(headers))
+            rows = list(csv.reader(io.StringIO(body.decode(), newline="")))
+            check(rows == [grid["columns"]] + [[cell or "" for cell in row] for row in grid["rows"]], f"{rows[:3]} {grid['rows'][:3]}")
+        kinds = {field.name: str(field.type) for field in pyarrow.ipc.open_stream(post(arrow, sql=TYPES)[1]).schema}
+        check(kinds == {"a": "int8", "b": "int16", "c": "int32", "d": "int64", "e": "double", "f": "float", "g": "bool", "h": "date32[day]",
+                        "j": "timestamp[us]", "k": "timestamp[us, tz=UTC]", "l": kinds["l"], "m": "string", "n": "string",
+                        "o": "decimal128(38, 10)", "p": "double", "q": "string", "r": kinds["r"], "s": "uint64", "t": "string"}, str(kinds))
+        headers, body = post(arrow, sql="select * from range(100)", limit=10)
+        check(headers["X-Px-Truncated"] == "true" and pyarrow.ipc.open_stream(body).read_all().num_rows == 10, "truncated")
+        plan = json.loads(post(arrow, sql="select author, sum(cost) from notes group by 1", explain=True)[1])
+        check("READ_PARQUET" in plan["plan"] and plan["rows_scanned"] == len(ROWS) and plan["rows"] == [], str(plan))
+        check(str(home.folder) not in plan["plan"] and ".parquet" not in plan["plan"], plan["plan"])
         try:
-            for _ in range(300):
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
-                    break
-                except OSError:
-                    check(process.poll() is None, (home.folder / "serve.log").read_text())
-                    time.sleep(0.1)
-
-            def post(accept, **body):
-                request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/sql", json.dumps(body).encode(),
-                                                 {"Content-Type": "application/json", "Accept": accept})
-                with urllib.request.urlopen(request, timeout=60) as response:
-                    return response.headers, response.read()
-
-            arrow = "application/vnd.apache.arrow.stream"
-            for sql in (TYPES, TYPES + " where false", "select * from notes order by id", "select i, repeat('x', i % 50) from range(9000) x(i)"):
-                headers, body = post("application/json", sql=sql, cells="text")
-                grid = json.loads(body)
-                headers, body = post(f"application/pdf, {arrow};q=0.9, */*", sql=sql)
-                check(headers["Content-Type"] == arrow and headers["X-Px-Truncated"] == "false" and headers["Vary"] == "Accept", str(headers))
-                table = pyarrow.ipc.open_stream(body).read_all()
-                table.validate(full=True)
-                check(table.column_names == grid["columns"] and table.num_rows == grid["row_count"] == int(headers["X-Px-Row-Count"]), "shape")
-                for column, name in enumerate(grid["columns"]):
-                    for value, row in zip(table.column(column).to_pylist(), grid["rows"], strict=True):
-                        text = row[column]
-                        same = value is None if text is None else (
-                            value == (text == "true") if isinstance(value, bool) else
-                            value == (decimal.Decimal(text) if isinstance(value, decimal.Decimal) else type(value)(text))
-                            if isinstance(value, (int, str, decimal.Decimal)) else struct.pack("f", value) == struct.pack("f", float(text))
-                            if isinstance(value, float) and str(table.schema.field(column).type) == "float" else value == float(text)
-                            if isinstance(value, float) else
-                            text.replace("+00", "") in (str(value).replace("+00:00", ""), str(value).rstrip("0")))
-                        check(same, f"{name}: {value!r} is not {text!r} ({table.schema.field(column).type})")
-                headers, body = post("text/csv", sql=sql)
-                check(headers["Content-Type"].startswith("text/csv"), str(headers))
-                rows = list(csv.reader(io.StringIO(body.decode(), newline="")))
-                check(rows == [grid["columns"]] + [[cell or "" for cell in row] for row in grid["rows"]], f"{rows[:3]} {grid['rows'][:3]}")
-            kinds = {field.name: str(field.type) for field in pyarrow.ipc.open_stream(post(arrow, sql=TYPES)[1]).schema}
-            check(kinds == {"a": "int8", "b": "int16", "c": "int32", "d": "int64", "e": "double", "f": "float", "g": "bool", "h": "date32[day]",
-                            "j": "timestamp[us]", "k": "timestamp[us, tz=UTC]", "l": kinds["l"], "m": "string", "n": "string",
-                            "o": "decimal128(38, 10)", "p": "double", "q": "string", "r": kinds["r"], "s": "uint64", "t": "string"}, str(kinds))
-            headers, body = post(arrow, sql="select * from range(100)", limit=10)
-            check(headers["X-Px-Truncated"] == "true" and pyarrow.ipc.open_stream(body).read_all().num_rows == 10, "truncated")
-            plan = json.loads(post(arrow, sql="select author, sum(cost) from notes group by 1", explain=True)[1])
-            check("READ_PARQUET" in plan["plan"] and plan["rows_scanned"] == len(ROWS) and plan["rows"] == [], str(plan))
-            check(str(home.folder) not in plan["plan"] and ".parquet" not in plan["plan"], plan["plan"])
-            try:
-                post("text/csv", sql="copy notes to '/tmp/x'")
-                check(False, "a COPY ran")
-            except urllib.error.HTTPError as error:
-                check(error.code == 400 and error.headers["Content-Type"] == "application/problem+json", f"{error.code} {error.headers}")
-        finally:
-            process.terminate()
-            process.wait()
+            post("text/csv", sql="copy notes to '/tmp/x'")
+            check(False, "a COPY ran")
+        except urllib.error.HTTPError as error:
+            check(error.code == 400 and error.headers["Content-Type"] == "application/problem+json", f"{error.code} {error.headers}")
     home.remove()
 
 
 if __name__ == "__main__":
     main([rows_are_seen_by_their_readers_alone, a_row_that_changes_hands_does_so_from_its_release_on,
-          a_source_that_gets_the_role_is_closed_until_it_is_run_again, qdrant_filters_alike, sql_answers_in_three_forms])
+          a_source_that_gets_the_role_is_closed_until_it_is_run_again, qdrant_filters_alike, a_server_for_some_groups_shows_their_rows,
+          sql_answers_in_three_forms])
