@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
+#include <csignal>
+#include <cstdlib>
 #include <list>
 #include <map>
 #include <mutex>
@@ -140,6 +143,23 @@ struct TemporaryFile {
         std::filesystem::remove(path, ignored);
     }
 };
+
+/// Removes what readers of killed processes left in a folder of theirs.
+void remove_stale_files(const std::filesystem::path& folder) {
+    std::error_code error;
+    for (auto entry = std::filesystem::directory_iterator(folder, error);
+         !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+        const std::string name = entry->path().filename().string();
+        if (!name.starts_with("px-") || !name.ends_with(".parquet")) continue;
+        const size_t digits = name.find_first_of("0123456789");
+        const pid_t owner = digits == std::string::npos
+                                ? 0
+                                : static_cast<pid_t>(std::strtol(&name[digits], nullptr, 10));
+        std::error_code ignored;
+        if (owner > 0 && ::kill(owner, 0) != 0 && errno == ESRCH)
+            std::filesystem::remove(entry->path(), ignored);
+    }
+}
 
 /// The tables of one release, as sessions and listings want them. Immutable.
 struct Tables {
@@ -381,7 +401,9 @@ struct ReleaseReader::State {
         std::filesystem::path folder = options.scratch_directory;
         if (folder.empty()) folder = std::filesystem::temp_directory_path(error);
         if (error) folder = "/tmp";
-        std::filesystem::create_directories(folder, error);
+        // They hold rows not everybody may read.
+        if (std::filesystem::create_directories(folder, error))
+            std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
         auto file = std::make_shared<const TemporaryFile>(
             folder / fmt::format("px-{}-{}-{}-{}.parquet", what, ::getpid(), view.release.id.value,
                                  counter.fetch_add(1)));
@@ -626,7 +648,10 @@ struct ReleaseReader::State {
 ReleaseReader::ReleaseReader(catalog::Catalog& catalog, index::VectorStore& vectors,
                              store::ObjectStore& lake, engine::Engine& engine, const Clock& clock,
                              ReleaseReaderOptions options)
-    : state_(new State{catalog, vectors, lake, engine, clock, std::move(options), {}, {}}) {}
+    : state_(new State{catalog, vectors, lake, engine, clock, std::move(options), {}, {}}) {
+    if (!state_->options.scratch_directory.empty())
+        remove_stale_files(state_->options.scratch_directory);
+}
 ReleaseReader::~ReleaseReader() = default;
 
 bool ReleaseReader::restricts(const Access& access) const {

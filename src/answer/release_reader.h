@@ -42,8 +42,9 @@ struct TableInfo {
 
 struct ReleaseReaderOptions {
     size_t open_views = 4;  ///< releases kept open at once
-    /// Where a release's metadata is written for SQL that names it; empty: the system's folder for
-    /// temporary files.
+    /// Where a release's metadata and the rows of restricted readers are written for SQL that names
+    /// them; made for its owner alone, and what killed processes left there is removed. Empty: the
+    /// system's folder for temporary files.
     std::filesystem::path scratch_directory;
     /// SQL sessions at once, each with an engine of its own; further queries wait, no longer than
     /// they may run.

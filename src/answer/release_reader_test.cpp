@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <fstream>
 #include <thread>
 
@@ -331,6 +334,24 @@ TEST_F(ReleaseReaderTest, SqlOfManyThreadsOverManyReleasesAndReadersStaysApart) 
     EXPECT_EQ(right, 48);
     EXPECT_TRUE(reader.restricts(Access::of({})));
     EXPECT_FALSE(reader.restricts(Access::everything()));
+}
+
+TEST_F(ReleaseReaderTest, WhatAKilledReaderLeftIsRemoved) {
+    std::filesystem::create_directory(folder_ / "scratch");
+    const auto file = [&](std::string_view what, int64_t pid) {
+        const auto path = folder_ / "scratch" / fmt::format("px-{}-{}-1-0.parquet", what, pid);
+        std::ofstream(path) << "rows";
+        return path;
+    };
+    const pid_t gone = ::fork();
+    if (gone == 0) ::_exit(0);
+    ASSERT_EQ(::waitpid(gone, nullptr, 0), gone);
+    const auto stale = file("narrowed", gone), stale_documents = file("documents", gone);
+    const auto own = file("narrowed", ::getpid());
+    reader_ = make();
+    EXPECT_FALSE(std::filesystem::exists(stale));
+    EXPECT_FALSE(std::filesystem::exists(stale_documents));
+    EXPECT_TRUE(std::filesystem::exists(own));
 }
 
 }  // namespace

@@ -280,6 +280,7 @@ Result<answer::ReleaseReader*> App::reader() {
     if (!reader_) {
         answer::ReleaseReaderOptions options;
         options.sql_sessions = config_.sql_queries;
+        options.scratch_directory = config_.work_folder() / "views";
         options.policy = access_policy(definition());
         reader_ = std::make_unique<answer::ReleaseReader>(*opened, *vectors_, *lake_, *engine_,
                                                           clock_, options);
