@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "answer/access.h"
 #include "answer/constraints.h"
 #include "base/clock.h"
 #include "base/result.h"
@@ -134,6 +135,8 @@ struct ReleaseView {
     catalog::Release release;
     std::shared_ptr<const index::CollectionView> points;
     std::shared_ptr<const std::vector<std::string>> authors;  ///< of its documents; may be null
+    Access access;                                            ///< whose view it is
+    std::shared_ptr<const Admitted> admitted;                 ///< his documents; null: all of them
 };
 
 /// Best passages for a question. An empty question is InvalidArgument.

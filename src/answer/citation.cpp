@@ -42,7 +42,7 @@ ByteRange landed_bytes(const catalog::DocumentRow& document, int64_t text_start,
 Result<Citation> make_citation(const ReleaseView& view, catalog::Catalog& catalog,
                                const index::Point& point, size_t start, size_t end, int n) {
     const std::optional<catalog::DocumentRow> document =
-        PX_TRY(catalog.document(view.release.id, point.document_id));
+        PX_TRY(find_document(view, catalog, point.document_id));
     if (!document) {
         return fail(ErrorCode::Corrupt,
                     fmt::format("release {} has passages of {}, which its metadata does not list",

@@ -5,11 +5,16 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
+#include <csignal>
+#include <cstdlib>
 #include <list>
 #include <map>
 #include <mutex>
 #include <utility>
+
+#include "catalog/document_acl.h"
 
 namespace px::answer {
 
@@ -139,18 +144,69 @@ struct TemporaryFile {
     }
 };
 
+/// Removes what readers of killed processes left in a folder of theirs.
+void remove_stale_files(const std::filesystem::path& folder) {
+    std::error_code error;
+    for (auto entry = std::filesystem::directory_iterator(folder, error);
+         !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+        const std::string name = entry->path().filename().string();
+        if (!name.starts_with("px-") || !name.ends_with(".parquet")) continue;
+        const size_t digits = name.find_first_of("0123456789");
+        const pid_t owner = digits == std::string::npos
+                                ? 0
+                                : static_cast<pid_t>(std::strtol(&name[digits], nullptr, 10));
+        std::error_code ignored;
+        if (owner > 0 && ::kill(owner, 0) != 0 && errno == ESRCH)
+            std::filesystem::remove(entry->path(), ignored);
+    }
+}
+
 /// The tables of one release, as sessions and listings want them. Immutable.
 struct Tables {
-    std::vector<engine::TableSource> sources;
+    struct Source {
+        engine::TableSource table;
+        std::vector<std::string> acl_columns;  ///< that narrow it to the reader's rows
+    };
+    std::vector<Source> sources;
     std::vector<TableInfo> infos;
-    std::shared_ptr<const TemporaryFile> documents;
 };
 
 struct Opened {
     int64_t release = 0;
+    std::string reader;  ///< Access::key of the view
     std::shared_ptr<const ReleaseView> view;
     std::shared_ptr<const Tables> tables;  ///< once somebody asked for them
+    /// Files of ours with what SQL may read: the documents ("") and narrowed tables by name.
+    std::map<std::string, std::shared_ptr<const TemporaryFile>> files{};
 };
+
+/// A session that waits for the next query over the same tables of the same view.
+struct IdleSession {
+    std::string key;
+    std::vector<std::shared_ptr<const TemporaryFile>> files;  // outlive the session
+    std::vector<engine::TableSource> tables;
+    std::unique_ptr<engine::Session> session;
+};
+
+/// Whether a row's acl, as contract/acl.h reads it, names one of the groups or everybody.
+std::string acl_condition(const std::vector<std::string>& columns, const Access& access) {
+    std::string groups = "'*'";
+    for (const std::string& group : access.groups) {
+        groups += ", '";
+        for (const char c : group) groups += c == '\'' ? std::string("''") : std::string(1, c);
+        groups += '\'';
+    }
+    std::string condition;
+    for (const std::string& column : columns) {
+        std::string name;
+        for (const char c : column) name += c == '"' ? std::string("\"\"") : std::string(1, c);
+        condition += fmt::format(
+            "{}list_has_any(list_transform(string_split(coalesce(\"{}\", ''), ','), "
+            "lambda piece: trim(piece, E' \\t\\r\\n')), [{}])",
+            condition.empty() ? "" : " AND ", name, groups);
+    }
+    return condition;
+}
 
 bool equal_ignoring_case(char a, char b) { return (a | 0x20) == (b | 0x20); }
 
@@ -215,6 +271,7 @@ struct ReleaseReader::State {
     std::mutex places_mutex{};
     std::condition_variable_any place_free{};
     size_t places_taken = 0;
+    std::list<IdleSession> idle{};  // locked down, most recently used first
 
     std::mutex served_mutex{};
     std::map<int64_t, std::optional<std::string>> served{};  // what why_not_served said; bounded
@@ -233,47 +290,132 @@ struct ReleaseReader::State {
         return why;
     }
 
-    std::shared_ptr<const ReleaseView> find(int64_t release) {
+    std::shared_ptr<const ReleaseView> find(int64_t release, const std::string& reader) {
         const std::lock_guard lock(mutex);
-        const auto at = std::find_if(opened.begin(), opened.end(),
-                                     [&](const Opened& entry) { return entry.release == release; });
+        const auto at = std::find_if(opened.begin(), opened.end(), [&](const Opened& entry) {
+            return entry.release == release && entry.reader == reader;
+        });
         if (at == opened.end()) return nullptr;
         opened.splice(opened.begin(), opened, at);
         return at->view;
     }
 
     std::shared_ptr<const ReleaseView> keep(std::shared_ptr<const ReleaseView> view) {
+        const bool narrowed = view->admitted != nullptr;
+        std::string reader = view->access.key();
+        std::list<Opened> gone;  // closed without the lock
         const std::lock_guard lock(mutex);
-        const int64_t release = view->release.id.value;
-        const auto at = std::find_if(opened.begin(), opened.end(),
-                                     [&](const Opened& entry) { return entry.release == release; });
-        if (at != opened.end()) return at->view;  // another thread was first
-        opened.push_front({release, view, nullptr});
-        while (opened.size() > std::max<size_t>(1, options.open_views)) opened.pop_back();
+        if (Opened* entry = entry_of(*view)) return entry->view;  // another thread was first
+        opened.push_front({view->release.id.value, std::move(reader), view, nullptr});
+        const size_t most =
+            std::max<size_t>(1, narrowed ? options.narrowed_views : options.open_views);
+        size_t count = 0;
+        for (auto entry = opened.begin(); entry != opened.end();) {
+            const auto next = std::next(entry);
+            if ((entry->view->admitted != nullptr) == narrowed && ++count > most)
+                gone.splice(gone.begin(), opened, entry);
+            entry = next;
+        }
         return view;
     }
 
+    /// The entry of a view that is kept, or null. Under the lock.
+    Opened* entry_of(const ReleaseView& view) {
+        const std::string reader = view.access.key();
+        const auto at = std::find_if(opened.begin(), opened.end(), [&](const Opened& entry) {
+            return entry.release == view.release.id.value && entry.reader == reader;
+        });
+        return at == opened.end() ? nullptr : &*at;
+    }
+
+    /// The view of somebody who may not see everything.
+    Result<std::shared_ptr<const ReleaseView>> narrow(const ReleaseView& whole,
+                                                      const Access& access) {
+        if (auto known = find(whole.release.id.value, access.key())) return known;
+        auto admitted = std::make_shared<Admitted>();
+        std::map<std::string, int64_t> authors;
+        for (int64_t offset = 0;; offset += kDocumentsAtOnce) {
+            const auto rows = PX_TRY(catalog.documents(whole.release.id, kDocumentsAtOnce, offset));
+            for (const catalog::DocumentRow& row : rows) {
+                const AccessPolicy::Table* table = options.policy.table(row.source);
+                if (table == nullptr) continue;
+                if (!table->acl_columns.empty()) {
+                    const auto acl = catalog::acl_of(row);
+                    if (!acl || !access.may_read(*acl)) continue;
+                }
+                admitted->documents.push_back(row.document_id);
+                ++authors[row.author];
+            }
+            if (static_cast<int64_t>(rows.size()) < kDocumentsAtOnce) break;
+        }
+        std::sort(admitted->documents.begin(), admitted->documents.end());
+        auto names = std::make_shared<std::vector<std::string>>();
+        admitted->authors.assign(authors.begin(), authors.end());
+        std::stable_sort(admitted->authors.begin(), admitted->authors.end(),
+                         [](const auto& a, const auto& b) { return a.second > b.second; });
+        for (const auto& [name, count] : admitted->authors) {
+            if (!name.empty()) names->push_back(name);
+        }
+        auto view = std::make_shared<ReleaseView>(whole);
+        view->points = PX_TRY(whole.points->narrowed(
+            {access.groups, [&](std::string_view id) { return admitted->contains(id); }}));
+        view->authors = std::move(names);
+        view->access = access;
+        view->admitted = std::move(admitted);
+        return keep(std::move(view));
+    }
+
     Result<std::shared_ptr<const Tables>> tables(const ReleaseView& view) {
-        const int64_t release = view.release.id.value;
         {
             const std::lock_guard lock(mutex);
-            for (const Opened& entry : opened) {
-                if (entry.release == release && entry.tables) return entry.tables;
-            }
+            if (const Opened* entry = entry_of(view); entry != nullptr && entry->tables)
+                return entry->tables;
         }
         auto read = PX_TRY(read_tables(view));
         const std::lock_guard lock(mutex);
-        for (Opened& entry : opened) {
-            if (entry.release != release) continue;
-            if (!entry.tables) entry.tables = read;
-            return entry.tables;
-        }
-        return read;
+        Opened* entry = entry_of(view);
+        if (entry == nullptr) return read;
+        if (!entry->tables) entry->tables = read;
+        return entry->tables;
+    }
+
+    std::shared_ptr<const TemporaryFile> known_file(const ReleaseView& view,
+                                                    const std::string& name) {
+        const std::lock_guard lock(mutex);
+        const Opened* entry = entry_of(view);
+        if (entry == nullptr) return nullptr;
+        const auto file = entry->files.find(name);
+        return file == entry->files.end() ? nullptr : file->second;
+    }
+    /// The file, or the one another thread made meanwhile.
+    std::shared_ptr<const TemporaryFile> keep_file(const ReleaseView& view, const std::string& name,
+                                                   std::shared_ptr<const TemporaryFile> file) {
+        const std::lock_guard lock(mutex);
+        Opened* entry = entry_of(view);
+        if (entry == nullptr) return file;
+        return entry->files.emplace(name, std::move(file)).first->second;
+    }
+    std::shared_ptr<const TemporaryFile> new_file(const ReleaseView& view, std::string_view what) {
+        static std::atomic<uint64_t> counter{0};
+        std::error_code error;
+        std::filesystem::path folder = options.scratch_directory;
+        if (folder.empty()) folder = std::filesystem::temp_directory_path(error);
+        if (error) folder = "/tmp";
+        // They hold rows not everybody may read.
+        if (std::filesystem::create_directories(folder, error))
+            std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
+        auto file = std::make_shared<const TemporaryFile>(
+            folder / fmt::format("px-{}-{}-{}-{}.parquet", what, ::getpid(), view.release.id.value,
+                                 counter.fetch_add(1)));
+        std::filesystem::remove(file->path, error);  // of a crashed process with the same number
+        return file;
     }
 
     Result<std::shared_ptr<const Tables>> read_tables(const ReleaseView& view) {
         auto tables = std::make_shared<Tables>();
         for (const auto& [name, version] : view.release.table_versions) {
+            const AccessPolicy::Table* policy = options.policy.table(name);
+            if (view.admitted && policy == nullptr) continue;
             const lake::DeltaTable table(lake, name, clock);
             const lake::Snapshot snapshot = PX_TRY(table.snapshot_at({version}).context(
                 fmt::format("table {} of release {}", name, view.release.id.value)));
@@ -285,6 +427,26 @@ struct ReleaseReader::State {
                            static_cast<int64_t>(snapshot.files.size()),
                            0,
                            snapshot.row_count()};
+            std::vector<std::string> acl_columns;
+            if (view.admitted) {
+                acl_columns = policy->acl_columns;
+                info.narrowed = !acl_columns.empty();
+                // What can't be decided is not shown.
+                const bool decided = std::all_of(
+                    acl_columns.begin(), acl_columns.end(), [&](const std::string& column) {
+                        const auto& fields = snapshot.schema.fields;
+                        return std::any_of(fields.begin(), fields.end(),
+                                           [&](const columnar::Field& field) {
+                                               return field.name == column &&
+                                                      field.type.id == columnar::TypeId::String;
+                                           });
+                    });
+                if (!decided) continue;
+                if (info.narrowed) {
+                    info.row_count.reset();
+                    info.file_count = 0;
+                }
+            }
             for (const lake::Add& add : snapshot.files) {
                 engine::TableFile file;
                 file.path = name + "/" + add.path;  // its key: session() asks for the file
@@ -294,9 +456,9 @@ struct ReleaseReader::State {
                         column, value == add.partition_values.end() ? std::nullopt : value->second);
                 }
                 source.files.push_back(std::move(file));
-                info.size_bytes += add.size_bytes;
+                if (!info.narrowed) info.size_bytes += add.size_bytes;
             }
-            tables->sources.push_back(std::move(source));
+            tables->sources.push_back({std::move(source), std::move(acl_columns)});
             tables->infos.push_back(std::move(info));
         }
         return std::shared_ptr<const Tables>(std::move(tables));
@@ -304,43 +466,39 @@ struct ReleaseReader::State {
 
     /// The metadata of a release as a Parquet file, for SQL; written when a query first names it.
     Result<std::shared_ptr<const TemporaryFile>> documents(const ReleaseView& view) {
-        const int64_t release = view.release.id.value;
-        {
-            const std::lock_guard lock(mutex);
-            for (const Opened& entry : opened) {
-                if (entry.release == release && entry.tables && entry.tables->documents)
-                    return entry.tables->documents;
-            }
-        }
-        static std::atomic<uint64_t> counter{0};
-        std::error_code error;
-        std::filesystem::path folder = options.scratch_directory;
-        if (folder.empty()) folder = std::filesystem::temp_directory_path(error);
-        if (error) folder = "/tmp";
-        std::filesystem::create_directories(folder, error);
-        const auto file = std::make_shared<const TemporaryFile>(
-            folder / fmt::format("px-documents-{}-{}-{}.parquet", ::getpid(), release,
-                                 counter.fetch_add(1)));
-        std::filesystem::remove(file->path, error);  // of a crashed process with the same number
+        if (auto known = known_file(view, "")) return known;
+        const auto file = new_file(view, "documents");
         auto writer = PX_TRY(columnar::ParquetWriter::create(file->path, documents_schema(), {}));
         columnar::RecordBatch batch(documents_schema());
         for (int64_t offset = 0;; offset += kDocumentsAtOnce) {
             const auto rows = PX_TRY(catalog.documents(view.release.id, kDocumentsAtOnce, offset));
             batch.clear();
-            for (const catalog::DocumentRow& row : rows) append_document(batch, row);
-            if (!rows.empty()) PX_TRY(writer->write(batch));
+            for (const catalog::DocumentRow& row : rows) {
+                if (!view.admitted || view.admitted->contains(row.document_id))
+                    append_document(batch, row);
+            }
+            if (batch.row_count() > 0) PX_TRY(writer->write(batch));
             if (static_cast<int64_t>(rows.size()) < kDocumentsAtOnce) break;
         }
         PX_TRY(writer->close());
-        const std::lock_guard lock(mutex);
-        for (Opened& entry : opened) {
-            if (entry.release != release || !entry.tables) continue;
-            if (entry.tables->documents) return entry.tables->documents;
-            auto with = std::make_shared<Tables>(*entry.tables);
-            with->documents = file;
-            entry.tables = std::move(with);
-        }
-        return file;
+        return keep_file(view, "", file);
+    }
+
+    /// The rows of a table that the view's reader may see, as a file of their own: what a query
+    /// does can't reach others, neither by its plan nor by its errors, time or sizes.
+    Result<std::shared_ptr<const TemporaryFile>> narrowed_table(const ReleaseView& view,
+                                                                const engine::TableSource& table,
+                                                                const std::string& condition,
+                                                                const Deadline& deadline) {
+        if (auto known = known_file(view, table.name)) return known;
+        const auto session = PX_TRY(engine.open_session());
+        PX_TRY(session->add_table(table));
+        const auto file = new_file(view, "narrowed");
+        std::string name;
+        for (const char c : table.name) name += c == '"' ? std::string("\"\"") : std::string(1, c);
+        PX_TRY(session->copy_to_parquet(
+            fmt::format("SELECT * FROM \"{}\" WHERE {}", name, condition), file->path, deadline));
+        return keep_file(view, table.name, file);
     }
 
     /// A place among the sessions that run at once.
@@ -377,43 +535,141 @@ struct ReleaseReader::State {
     }
 
     struct OpenSession {
-        Place place;                                     // outlives the session
-        std::shared_ptr<const TemporaryFile> documents;  // likewise
-        std::unique_ptr<engine::Session> session;
+        Place place;  // outlives the session
+        IdleSession use;
     };
-    Result<OpenSession> session(const ReleaseView& view, std::string_view sql,
-                                const engine::QueryLimits& limits, const Deadline& deadline) {
+    /// Tables and files of a session for a query, without a session in it.
+    Result<OpenSession> prepare_session(const ReleaseView& view, std::string_view sql,
+                                        const engine::QueryLimits& limits,
+                                        const Deadline& deadline) {
         const std::shared_ptr<const Tables> known = PX_TRY(tables(view));
-        OpenSession open{PX_TRY(take_place(limits, deadline)), {}, {}};
-        open.session = PX_TRY(engine.open_session());
-        for (engine::TableSource table : known->sources) {
+        OpenSession open{PX_TRY(take_place(limits, deadline)), {}};
+        IdleSession& use = open.use;
+        use.key = fmt::format("{} {}", view.release.id.value, view.access.key());
+        Deadline bounded = deadline;
+        bounded.at =
+            std::min(bounded.at, std::chrono::steady_clock::now() +
+                                     std::min<std::chrono::milliseconds>(limits.time, kWaitMax));
+        for (const Tables::Source& source : known->sources) {
+            engine::TableSource table = source.table;
+            if (!source.acl_columns.empty() && !mentions(sql, table.name)) continue;
             // Asked for anew each time: a cache may drop what nobody asked for in a while.
             for (engine::TableFile& file : table.files)
                 file.path =
                     PX_TRY(lake.local_path(file.path.string()).context("table " + table.name));
-            PX_TRY(open.session->add_table(table));
+            if (!source.acl_columns.empty()) {
+                use.files.push_back(PX_TRY(narrowed_table(
+                    view, table, acl_condition(source.acl_columns, view.access), bounded)));
+                table.files = {{use.files.back()->path, {}}};
+            }
+            use.tables.push_back(std::move(table));
         }
         for (const std::string_view name : kDocumentTables) {
             if (view.release.table_versions.contains(std::string(name)) || !mentions(sql, name))
                 continue;
-            if (!open.documents) open.documents = PX_TRY(documents(view));
-            PX_TRY(open.session->add_table(
-                {std::string(name), documents_schema(), {{open.documents->path, {}}}}));
+            use.files.push_back(PX_TRY(documents(view)));
+            use.tables.push_back(
+                {std::string(name), documents_schema(), {{use.files.back()->path, {}}}});
         }
         return open;
+    }
+    /// needed: how many of the tables the query is about; the others are welcome.
+    Result<void> fill_session(IdleSession& use, size_t needed) {
+        use.session = PX_TRY(engine.open_session());
+        std::vector<engine::TableSource> added;
+        for (size_t i = 0; i < use.tables.size(); ++i) {
+            auto made = use.session->add_table(use.tables[i]);
+            if (!made && i < needed) return made;
+            if (made) added.push_back(std::move(use.tables[i]));
+        }
+        use.tables = std::move(added);
+        return {};
+    }
+
+    static bool is_same(const engine::TableSource& a, const engine::TableSource& b) {
+        return a.name == b.name &&
+               std::equal(a.files.begin(), a.files.end(), b.files.begin(), b.files.end(),
+                          [](const engine::TableFile& f, const engine::TableFile& g) {
+                              return f.path == g.path;
+                          });
+    }
+    /// Whether a session with these tables does for those that are needed.
+    static bool holds(const std::vector<engine::TableSource>& tables,
+                      const std::vector<engine::TableSource>& needed) {
+        return std::all_of(needed.begin(), needed.end(), [&](const engine::TableSource& one) {
+            return std::any_of(tables.begin(), tables.end(), [&](const engine::TableSource& other) {
+                return is_same(one, other);
+            });
+        });
+    }
+    /// Puts a session that waits and has these tables into use; false: there is none. Those that
+    /// no place is left for are closed.
+    bool take_idle(IdleSession& use) {
+        std::list<IdleSession> gone;  // closed without the lock
+        const std::lock_guard lock(places_mutex);
+        bool found = false;
+        for (auto entry = idle.begin(); entry != idle.end(); ++entry) {
+            if (entry->key != use.key || !holds(entry->tables, use.tables)) continue;
+            use = std::move(*entry);
+            idle.erase(entry);
+            found = true;
+            break;
+        }
+        // The new one gets what older ones of the view have besides, so that it does for their
+        // queries too and they go.
+        for (auto entry = idle.begin(); entry != idle.end() && !found;) {
+            const auto next = std::next(entry);
+            if (entry->key == use.key) {
+                for (const engine::TableSource& table : entry->tables) {
+                    const bool known = std::any_of(
+                        use.tables.begin(), use.tables.end(),
+                        [&](const engine::TableSource& own) { return own.name == table.name; });
+                    if (!known) use.tables.push_back(table);
+                }
+                use.files.insert(use.files.end(), entry->files.begin(), entry->files.end());
+                gone.splice(gone.begin(), idle, entry);
+            }
+            entry = next;
+        }
+        while (idle.size() + places_taken > std::max<size_t>(1, options.sql_sessions) &&
+               !idle.empty())
+            gone.splice(gone.begin(), idle, std::prev(idle.end()));
+        return found;
+    }
+    void give_back(IdleSession use) {
+        std::list<IdleSession> gone;
+        const std::lock_guard lock(places_mutex);
+        idle.push_front(std::move(use));
+        while (idle.size() + places_taken > std::max<size_t>(1, options.sql_sessions) + 1)
+            gone.splice(gone.begin(), idle, std::prev(idle.end()));
     }
 };
 
 ReleaseReader::ReleaseReader(catalog::Catalog& catalog, index::VectorStore& vectors,
                              store::ObjectStore& lake, engine::Engine& engine, const Clock& clock,
                              ReleaseReaderOptions options)
-    : state_(new State{catalog, vectors, lake, engine, clock, std::move(options), {}, {}}) {}
+    : state_(new State{catalog, vectors, lake, engine, clock, std::move(options), {}, {}}) {
+    if (!state_->options.scratch_directory.empty())
+        remove_stale_files(state_->options.scratch_directory);
+}
 ReleaseReader::~ReleaseReader() = default;
 
-Result<std::shared_ptr<const ReleaseView>> ReleaseReader::open(const AsOf& as_of) {
+bool ReleaseReader::restricts(const Access& access) const {
+    return !access.unrestricted && state_->options.policy.restricts();
+}
+
+Result<std::shared_ptr<const ReleaseView>> ReleaseReader::open(const AsOf& as_of,
+                                                               const Access& access) {
+    auto whole = PX_TRY(open_whole(as_of));
+    if (!restricts(access)) return whole;
+    return state_->narrow(*whole, access);
+}
+
+Result<std::shared_ptr<const ReleaseView>> ReleaseReader::open_whole(const AsOf& as_of) {
+    const std::string everything = Access::everything().key();
     std::optional<catalog::Release> release;
     if (as_of.release) {
-        if (auto known = state_->find(*as_of.release)) return known;
+        if (auto known = state_->find(*as_of.release, everything)) return known;
         release = PX_TRY(state_->catalog.release({*as_of.release}));
     } else if (as_of.time) {
         release = PX_TRY(state_->catalog.release_as_of(*as_of.time));
@@ -447,7 +703,7 @@ Result<std::shared_ptr<const ReleaseView>> ReleaseReader::open(const AsOf& as_of
         }
         release = std::move(before);
     }
-    if (auto known = state_->find(release->id.value)) return known;
+    if (auto known = state_->find(release->id.value, everything)) return known;
     auto view = std::make_shared<ReleaseView>();
     auto points = state_->vectors.open({release->index_manifest});
     if (!points && points.error().code == ErrorCode::NotFound) {
@@ -465,23 +721,35 @@ Result<std::shared_ptr<const ReleaseView>> ReleaseReader::open(const AsOf& as_of
     }
     view->authors = std::make_shared<const std::vector<std::string>>(std::move(authors));
     view->release = std::move(*release);
+    view->access = Access::everything();
     return state_->keep(std::move(view));
 }
 
 Result<engine::QueryResult> ReleaseReader::sql(const ReleaseView& view, const std::string& sql,
                                                const engine::QueryLimits& limits,
                                                const Deadline& deadline) {
-    const State::OpenSession open = PX_TRY(state_->session(view, sql, limits, deadline));
-    PX_TRY(open.session->lock_down());
-    return open.session->query_untrusted(sql, limits, deadline);
+    State::OpenSession open = PX_TRY(state_->prepare_session(view, sql, limits, deadline));
+    const size_t needed = open.use.tables.size();
+    if (!state_->take_idle(open.use)) {
+        PX_TRY(state_->fill_session(open.use, needed));
+        PX_TRY(open.use.session->lock_down());
+    }
+    auto result = open.use.session->query_untrusted(sql, limits, deadline);
+    // One that met something unforeseen is not used again.
+    const bool sound = result || (result.error().code != ErrorCode::Internal &&
+                                  result.error().code != ErrorCode::ResourceExhausted &&
+                                  result.error().code != ErrorCode::Corrupt);
+    if (sound) state_->give_back(std::move(open.use));
+    return result;
 }
 
 Result<engine::QueryResult> ReleaseReader::query(const ReleaseView& view, const std::string& sql,
                                                  const std::vector<std::string>& parameters,
                                                  const engine::QueryLimits& limits,
                                                  const Deadline& deadline) {
-    const State::OpenSession open = PX_TRY(state_->session(view, sql, limits, deadline));
-    return open.session->query(sql, parameters, limits, deadline);
+    State::OpenSession open = PX_TRY(state_->prepare_session(view, sql, limits, deadline));
+    PX_TRY(state_->fill_session(open.use, open.use.tables.size()));
+    return open.use.session->query(sql, parameters, limits, deadline);
 }
 
 Result<std::vector<TableInfo>> ReleaseReader::tables(const ReleaseView& view) {

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <fstream>
 #include <thread>
 
@@ -122,7 +125,7 @@ class ReleaseReaderTest : public ::testing::Test {
 
     std::vector<std::vector<std::optional<std::string>>> sql(const std::string& as_of,
                                                              const std::string& statement) {
-        const auto view = reader_->open(*parse_as_of(as_of));
+        const auto view = reader_->open(*parse_as_of(as_of), Access::everything());
         EXPECT_THAT(view, IsOk());
         const auto result = reader_->sql(**view, statement, {}, Deadline::never());
         EXPECT_THAT(result, IsOk()) << statement;
@@ -141,8 +144,9 @@ class ReleaseReaderTest : public ::testing::Test {
 };
 
 TEST_F(ReleaseReaderTest, SaysThatThereIsNoReleaseYet) {
-    EXPECT_THAT(reader_->open({}), IsError(ErrorCode::NotFound, "px run"));
-    EXPECT_THAT(reader_->open(*parse_as_of("3")), IsError(ErrorCode::NotFound, "px run"));
+    EXPECT_THAT(reader_->open({}, Access::everything()), IsError(ErrorCode::NotFound, "px run"));
+    EXPECT_THAT(reader_->open(*parse_as_of("3"), Access::everything()),
+                IsError(ErrorCode::NotFound, "px run"));
 }
 
 TEST_F(ReleaseReaderTest, OpensTheNewestOneByIdAndByTime) {
@@ -151,15 +155,19 @@ TEST_F(ReleaseReaderTest, OpensTheNewestOneByIdAndByTime) {
     const TimestampMicros between = clock_.now();
     const int64_t second = publish("2026-11-23", {{"b", 2}, {"c", 3}});
     const auto opened = [&](const AsOf& as_of) {
-        return (*reader_->open(as_of))->release.id.value;
+        return (*reader_->open(as_of, Access::everything()))->release.id.value;
     };
     EXPECT_EQ(opened({}), second);
     EXPECT_EQ(opened(by_id(first)), first);
     EXPECT_EQ(opened(by_time(between)), first);
     EXPECT_EQ(opened(by_time(clock_.now())), second);
-    EXPECT_THAT(reader_->open(by_id(77)), IsError(ErrorCode::NotFound, "no release 77"));
-    EXPECT_THAT(reader_->open(by_time(start)), IsError(ErrorCode::NotFound, "no release at"));
-    EXPECT_EQ(*reader_->open({}), *reader_->open(by_id(second))) << "a view is opened once";
+    EXPECT_THAT(reader_->open(by_id(77), Access::everything()),
+                IsError(ErrorCode::NotFound, "no release 77"));
+    EXPECT_THAT(reader_->open(by_time(start), Access::everything()),
+                IsError(ErrorCode::NotFound, "no release at"));
+    EXPECT_EQ(*reader_->open({}, Access::everything()),
+              *reader_->open(by_id(second), Access::everything()))
+        << "a view is opened once";
 }
 
 TEST_F(ReleaseReaderTest, AnswersSqlFromTheReleasesOwnVersions) {
@@ -191,7 +199,7 @@ TEST_F(ReleaseReaderTest, OffersTheDocumentsAsATable) {
 
 TEST_F(ReleaseReaderTest, LetsUsersOnlyRead) {
     publish("2026-11-22", {{"a", 1}});
-    const auto view = *reader_->open({});
+    const auto view = *reader_->open({}, Access::everything());
     for (const char* bad :
          {"delete from reports", "select 1; select 2", "copy reports to '/tmp/x'",
           "select * from read_csv('/etc/passwd')", "attach 'x.db'", "create table x as select 1"}) {
@@ -205,7 +213,7 @@ TEST_F(ReleaseReaderTest, LetsUsersOnlyRead) {
 
 TEST_F(ReleaseReaderTest, BindsParametersOfTrustedQueries) {
     publish("2026-11-22", {{"a", 1}, {"o'b", 5}});
-    const auto view = *reader_->open({});
+    const auto view = *reader_->open({}, Access::everything());
     const auto result = reader_->query(*view, "select revenue from reports where id = $1", {"o'b"},
                                        {}, Deadline::never());
     ASSERT_THAT(result, IsOk());
@@ -215,7 +223,7 @@ TEST_F(ReleaseReaderTest, BindsParametersOfTrustedQueries) {
 TEST_F(ReleaseReaderTest, DescribesTheTables) {
     publish("2026-11-22", {{"a", 1}});
     publish("2026-11-23", {{"b", 2}, {"c", 3}});
-    const auto tables = reader_->tables(**reader_->open({}));
+    const auto tables = reader_->tables(**reader_->open({}, Access::everything()));
     ASSERT_THAT(tables, IsOk());
     ASSERT_THAT(*tables, SizeIs(1));
     EXPECT_EQ((*tables)[0].name, "reports");
@@ -231,7 +239,7 @@ TEST_F(ReleaseReaderTest, NamesTheReleaseAndTableOfADamagedLake) {
     publish("2026-11-22", {{"a", 1}});
     const auto objects = *lake_.list("reports/_delta_log/");
     for (const auto& object : objects) ASSERT_THAT(lake_.remove(object.key), IsOk());
-    const auto view = *reader_->open({});
+    const auto view = *reader_->open({}, Access::everything());
     EXPECT_THAT(reader_->tables(*view), IsError(ErrorCode::NotFound, "table reports of release 1"));
     EXPECT_THAT(reader_->sql(*view, "select 1", {}, Deadline::never()),
                 IsError(ErrorCode::NotFound, "table reports of release 1"));
@@ -242,7 +250,7 @@ TEST_F(ReleaseReaderTest, RunsABoundedNumberOfQueriesAtOnce) {
     ReleaseReaderOptions options;
     options.sql_sessions = 1;
     ReleaseReader reader(*catalog_, *vectors_, lake_, *engine_, clock_, options);
-    const auto view = *reader.open({});
+    const auto view = *reader.open({}, Access::everything());
     std::stop_source stopper;
     std::jthread busy([&] {
         (void)reader.sql(*view, "select count(*) from range(10000000) a, range(10000000) b", {},
@@ -280,7 +288,7 @@ TEST_F(ReleaseReaderTest, KeepsAFewViewsOpenAndServesManyThreads) {
             threads.emplace_back([&, t] {
                 for (int i = 0; i < 6; ++i) {
                     const int64_t id = 1 + (t + i) % 4;
-                    const auto view = reader_->open(by_id(id));
+                    const auto view = reader_->open(by_id(id), Access::everything());
                     if (!view || (*view)->release.id.value != id) continue;
                     const auto result = reader_->query(**view, "select count(*) from documents", {},
                                                        {}, Deadline::never());
@@ -290,6 +298,60 @@ TEST_F(ReleaseReaderTest, KeepsAFewViewsOpenAndServesManyThreads) {
         }
     }
     EXPECT_EQ(right, 24);
+}
+
+TEST_F(ReleaseReaderTest, SqlOfManyThreadsOverManyReleasesAndReadersStaysApart) {
+    for (int i = 0; i < 3; ++i) publish(fmt::format("2026-11-2{}", i), {{"finance", i}, {"*", 7}});
+    ReleaseReaderOptions options{
+        .open_views = 2, .scratch_directory = folder_ / "scratch", .sql_sessions = 3};
+    options.policy.tables = {{"reports", {"id"}}};  // whose values are its groups
+    options.narrowed_views = 2;
+    ReleaseReader reader(*catalog_, *vectors_, lake_, *engine_, clock_, options);
+    std::atomic<int> right = 0;
+    {
+        std::vector<std::jthread> threads;
+        for (int t = 0; t < 4; ++t) {
+            threads.emplace_back([&, t] {
+                for (int i = 0; i < 12; ++i) {
+                    const int64_t id = 1 + (t + i) % 3;
+                    const int who = (t * 5 + i) % 3;
+                    const auto view = reader.open(by_id(id), who == 0   ? Access::everything()
+                                                             : who == 1 ? Access::of({"finance"})
+                                                                        : Access::of({}));
+                    if (!view) continue;
+                    const auto result = reader.sql(
+                        **view,
+                        i % 2 == 0 ? "select count(*) from reports"
+                                   : "select count(*) from reports where id in (select id from "
+                                     "reports) or exists (select 1 from documents)",
+                        {}, Deadline::never());
+                    const int64_t rows = who == 2 ? id : 2 * id;
+                    if (result && result->rows[0][0] == std::to_string(rows)) ++right;
+                }
+            });
+        }
+    }
+    EXPECT_EQ(right, 48);
+    EXPECT_TRUE(reader.restricts(Access::of({})));
+    EXPECT_FALSE(reader.restricts(Access::everything()));
+}
+
+TEST_F(ReleaseReaderTest, WhatAKilledReaderLeftIsRemoved) {
+    std::filesystem::create_directory(folder_ / "scratch");
+    const auto file = [&](std::string_view what, int64_t pid) {
+        const auto path = folder_ / "scratch" / fmt::format("px-{}-{}-1-0.parquet", what, pid);
+        std::ofstream(path) << "rows";
+        return path;
+    };
+    const pid_t gone = ::fork();
+    if (gone == 0) ::_exit(0);
+    ASSERT_EQ(::waitpid(gone, nullptr, 0), gone);
+    const auto stale = file("narrowed", gone), stale_documents = file("documents", gone);
+    const auto own = file("narrowed", ::getpid());
+    reader_ = make();
+    EXPECT_FALSE(std::filesystem::exists(stale));
+    EXPECT_FALSE(std::filesystem::exists(stale_documents));
+    EXPECT_TRUE(std::filesystem::exists(own));
 }
 
 }  // namespace

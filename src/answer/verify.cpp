@@ -3,6 +3,7 @@
 #include "answer/answer.h"
 #include "answer/citation.h"
 #include "base/sha256.h"
+#include "catalog/document_acl.h"
 
 namespace px::answer {
 
@@ -29,7 +30,7 @@ Result<Verification> verify(const ReleaseView& view, catalog::Catalog& catalog,
                     "Open the release of the citation.");
     }
     const std::optional<catalog::DocumentRow> document =
-        PX_TRY(catalog.document(view.release.id, citation.document_id));
+        PX_TRY(find_document(view, catalog, citation.document_id));
     if (!document) {
         step("landed file sha256", false,
              fmt::format("release {} has no document \"{}\"", view.release.id.value,
@@ -94,6 +95,7 @@ Result<Verification> verify(const ReleaseView& view, catalog::Catalog& catalog,
             chunk_reason = "the passage lies outside the re-derived text";
         } else {
             point.text = *passage;
+            point.acl = catalog::acl_of(*document);
             if (index::identify(point).value != citation.chunk_id)
                 chunk_reason = "the id made anew from the re-derived passage is another";
         }

@@ -462,7 +462,8 @@ Result<contract::ColumnRule> read_column(FileReader& reader, const YAML::Node& n
                                                 {"author", Role::Author},
                                                 {"date", Role::Date},
                                                 {"category", Role::Category},
-                                                {"text", Role::Text}}));
+                                                {"text", Role::Text},
+                                                {"acl", Role::Acl}}));
         if (rule.role == Role::Id) rule.required = rule.unique = true;
     }
     if (const YAML::Node n = node["transform"]) {

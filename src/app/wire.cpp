@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 
@@ -118,6 +119,62 @@ Result<std::unique_ptr<App>> App::create(Config config, Environment environment)
     return app;
 }
 
+namespace {
+
+bool is_name(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+/// Whether SQL may read a table: its name stands there by itself. A name in a comment counts too.
+bool may_read(std::string_view sql, std::string_view table) {
+    const auto folded = [](char c) {
+        return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
+    };
+    for (size_t at = 0; at + table.size() <= sql.size(); ++at) {
+        if ((at > 0 && is_name(sql[at - 1])) ||
+            (at + table.size() < sql.size() && is_name(sql[at + table.size()])))
+            continue;
+        if (std::equal(table.begin(), table.end(), sql.begin() + static_cast<std::ptrdiff_t>(at),
+                       [&](char a, char b) { return folded(a) == folded(b); }))
+            return true;
+    }
+    return false;
+}
+
+/// Sources by their contracts; a model is read by whom every acl column of what it is made of
+/// admits, and has to carry those columns.
+answer::AccessPolicy access_policy(const pipeline::Definition& definition) {
+    answer::AccessPolicy policy;
+    for (const pipeline::SourceDefinition& source : definition.sources) {
+        answer::AccessPolicy::Table table{source.name, {}};
+        if (const auto* column = source.contract.with_role(contract::Role::Acl))
+            table.acl_columns.push_back(column->name);
+        policy.tables.push_back(std::move(table));
+    }
+    std::vector<std::string> hidden(std::begin(pipeline::kReservedTables),
+                                    std::end(pipeline::kReservedTables));
+    for (const pipeline::ModelDefinition& model : definition.models) {
+        const auto reads = [&](const std::string& name) { return may_read(model.sql, name); };
+        if (std::any_of(hidden.begin(), hidden.end(), reads)) {
+            hidden.push_back(model.name);
+            continue;
+        }
+        answer::AccessPolicy::Table table{model.name, {}};
+        for (const answer::AccessPolicy::Table& known : policy.tables) {
+            if (!reads(known.name)) continue;
+            for (const std::string& column : known.acl_columns) {
+                if (std::find(table.acl_columns.begin(), table.acl_columns.end(), column) ==
+                    table.acl_columns.end())
+                    table.acl_columns.push_back(column);
+            }
+        }
+        policy.tables.push_back(std::move(table));
+    }
+    return policy;
+}
+
+}  // namespace
+
 Result<void> App::set_answer_options() {
     if (config_.generator_kind == "openai") {
         generate::OpenAiOptions options;
@@ -135,6 +192,7 @@ Result<void> App::set_answer_options() {
             if (column.role == contract::Role::Author) role = "author";
             if (column.role == contract::Role::Date) role = "date";
             if (column.role == contract::Role::Category) role = "category";
+            if (column.role == contract::Role::Acl) role = "acl";
             table.columns.push_back(
                 {column.name, columnar::delta_type_name(column.type), std::move(role)});
         }
@@ -166,7 +224,7 @@ Result<pipeline::Promotion> App::promote(std::shared_ptr<const index::Collection
         // One that can't be read any more (of an older px, of another model, damaged, vacuumed)
         // must not keep a new one from being published.
         const auto measure = [&]() -> Result<answer::Evaluation> {
-            const auto served = PX_TRY(PX_TRY(reader())->open({}));
+            const auto served = PX_TRY(PX_TRY(reader())->open({}, answer::Access::everything()));
             return answer::evaluate(*served, *loaded, queries, judgements, answer_options_,
                                     deadline);
         };
@@ -222,6 +280,8 @@ Result<answer::ReleaseReader*> App::reader() {
     if (!reader_) {
         answer::ReleaseReaderOptions options;
         options.sql_sessions = config_.sql_queries;
+        options.scratch_directory = config_.work_folder() / "views";
+        options.policy = access_policy(definition());
         reader_ = std::make_unique<answer::ReleaseReader>(*opened, *vectors_, *lake_, *engine_,
                                                           clock_, options);
     }

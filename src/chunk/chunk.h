@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,6 +47,9 @@ Result<std::vector<Span>> split(std::string_view text, const SplitterOptions& op
 struct ChunkIdentity {
     std::string_view source, ds, document_id, title, author, date, category, text;
     Span span;
+    /// Who may read it, as its groups joined by commas; nullopt, which everybody may read, is not
+    /// part of the hash.
+    std::optional<std::string_view> acl = std::nullopt;
 };
 ChunkId make_chunk_id(const ChunkIdentity& identity);
 

@@ -30,6 +30,7 @@ ChunkId make_chunk_id(const ChunkIdentity& identity) {
     }
     add_number(hash, static_cast<uint64_t>(identity.span.start));
     add_number(hash, static_cast<uint64_t>(identity.span.end));
+    if (identity.acl) add_text(hash, *identity.acl);
     return {to_hex(hash.finish()).substr(0, 32)};
 }
 

@@ -35,6 +35,15 @@ TEST(ChunkId, ChangesWithEveryPart) {
     EXPECT_TRUE(seen.insert(make_chunk_id(moved)).second);
 }
 
+TEST(ChunkId, ChangesWithWhoMayReadIt) {
+    std::set<ChunkId> seen{make_chunk_id(sample())};
+    for (const char* acl : {"", "board", "board,finance", "*"}) {
+        ChunkIdentity other = sample();
+        other.acl = acl;
+        EXPECT_TRUE(seen.insert(make_chunk_id(other)).second) << acl;
+    }
+}
+
 TEST(ChunkId, DoesNotConfuseWhereOnePartEndsAndTheNextBegins) {
     ChunkIdentity left = sample();
     left.title = "ab";

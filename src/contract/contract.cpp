@@ -110,7 +110,7 @@ std::string listed(const std::vector<std::string>& names) {
 
 std::string_view role_name(Role role) {
     static constexpr std::string_view kNames[] = {"none", "id",       "title", "author",
-                                                  "date", "category", "text"};
+                                                  "date", "category", "text",  "acl"};
     return kNames[static_cast<size_t>(role)];
 }
 
@@ -197,9 +197,10 @@ Result<void> Contract::validate() const {
                                    with_role(column.role)->name, column.name,
                                    role_name(column.role)));
         }
-        if (column.role == Role::Text && column.type.id != TypeId::String) {
-            return bad(
-                fmt::format("column '{}' has the role text and must be a string", column.name));
+        if ((column.role == Role::Text || column.role == Role::Acl) &&
+            column.type.id != TypeId::String) {
+            return bad(fmt::format("column '{}' has the role {} and must be a string", column.name,
+                                   role_name(column.role)));
         }
         if (column.role == Role::Date && column.type.id != TypeId::Date &&
             column.type.id != TypeId::Timestamp) {

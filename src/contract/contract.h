@@ -17,7 +17,8 @@
 
 namespace px::contract {
 
-enum class Role { None, Id, Title, Author, Date, Category, Text };
+/// Acl: which groups may read the row (contract/acl.h).
+enum class Role { None, Id, Title, Author, Date, Category, Text, Acl };
 enum class Transform { Trim, Lower, Upper, TitleCase, CollapseSpaces };
 enum class ExtraColumns { Reject, Keep, Drop };
 

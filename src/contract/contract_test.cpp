@@ -58,6 +58,7 @@ TEST(Contract, IsRefusedWhereItContradictsItself) {
     EXPECT_THAT(with([](Contract& c) { c.columns[0].role = c.columns[1].role = Role::Id; }),
                 HasSubstr("both have the role id"));
     EXPECT_THAT(with([](Contract& c) { c.columns[1].role = Role::Text; }), HasSubstr("'n'"));
+    EXPECT_THAT(with([](Contract& c) { c.columns[1].role = Role::Acl; }), HasSubstr("role acl"));
     EXPECT_THAT(with([](Contract& c) { c.columns[1].role = Role::Date; }), HasSubstr("role date"));
     EXPECT_THAT(with([](Contract& c) { c.columns[1].default_value = "x"; }),
                 HasSubstr("column 'n': the default"));

@@ -38,6 +38,15 @@ struct QueryLimits {
     std::chrono::milliseconds time{30'000};
     int64_t rows = 10'000;              ///< further rows are cut; QueryResult::truncated tells
     int64_t result_bytes = 64LL << 20;  ///< of text
+    /// query_untrusted: the query runs, and its plan comes back instead of its rows.
+    bool explain = false;
+};
+
+/// How a query ran.
+struct QueryPlan {
+    std::string text;  ///< one operator a line, indented below the one it feeds; rows each gave
+    int64_t rows_scanned = 0;
+    int64_t bytes_scanned = 0;  ///< read from files
 };
 
 /// A result in text: cells as SQL prints them, nullopt = NULL. json[r][c] is the cell as a JSON
@@ -48,6 +57,7 @@ struct QueryResult {
     std::vector<std::vector<std::optional<std::string>>> rows;
     bool truncated = false;
     double elapsed_ms = 0;
+    std::optional<QueryPlan> plan{};  ///< when it was asked for
 };
 /// True for types whose text is a JSON number or boolean as it stands.
 bool is_json_literal_type(std::string_view sql_type);

@@ -450,6 +450,9 @@ GatewayServices DemoCompany::services() {
                            .rederive = rederive,
                            .answer = {},
                            .query_limits = {},
+                           .access = [](const http::Request&) -> Result<answer::Access> {
+                               return answer::Access::everything();
+                           },
                            .pipeline = "demo_company",
                            .version = "0.1.0"};
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -29,6 +30,8 @@ struct GatewayServices {
     answer::Rederive rederive;
     answer::AnswerOptions answer;
     engine::QueryLimits query_limits;
+    /// Who sends a request, so what it may see. Errors refuse it. Unset: nobody, of no group.
+    std::function<Result<answer::Access>(const http::Request&)> access{};
     std::string pipeline;  ///< its name
     std::string version;   ///< of px
 };

@@ -136,10 +136,22 @@ class Company {
 };
 
 /// One company for all tests that change nothing.
-Company& shared() {
-    static Company company;
-    return company;
-}
+/// Gone before the program ends: its engine must not outlive the library's own statics.
+class SharedCompany : public ::testing::Environment {
+  public:
+    void TearDown() override { company_.reset(); }
+    static Company& get() {
+        if (!company_) company_ = std::make_unique<Company>();
+        return *company_;
+    }
+
+  private:
+    static inline std::unique_ptr<Company> company_;
+};
+::testing::Environment* const shared_company =
+    ::testing::AddGlobalTestEnvironment(new SharedCompany);
+
+Company& shared() { return SharedCompany::get(); }
 
 std::string header(const http::Response& response, std::string_view name) {
     for (const auto& field : response.headers) {

@@ -190,13 +190,14 @@ Result<json::object> search_object(const http::Request& request) {
 }
 
 Result<SqlInput> read_sql(std::string_view body, const GatewayOptions& options) {
-    const auto fields = PX_TRY(
-        RequestFields::open(PX_TRY(parse_object(body)), "", {"sql", "as_of", "limit", "cells"}));
+    const auto fields = PX_TRY(RequestFields::open(PX_TRY(parse_object(body)), "",
+                                                   {"sql", "as_of", "limit", "cells", "explain"}));
     SqlInput input;
     input.sql = PX_TRY(fields.required_text("sql", options.sql_bytes));
     input.limit = PX_TRY(fields.integer("limit", 1, 1'000'000));
     input.as_of = PX_TRY(as_of_field(fields));
     input.text_cells = PX_TRY(fields.choice("cells", {"json", "text"})) == "text";
+    input.explain = PX_TRY(fields.boolean("explain")).value_or(false);
     return input;
 }
 

@@ -40,6 +40,7 @@ struct SqlInput {
     answer::AsOf as_of;
     std::optional<int64_t> limit;
     bool text_cells = false;
+    bool explain = false;  ///< the plan instead of rows
 };
 Result<SqlInput> read_sql(std::string_view body, const GatewayOptions& options);
 

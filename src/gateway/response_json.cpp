@@ -99,18 +99,20 @@ json::value time_json(std::optional<TimestampMicros> time) {
     return time ? json::value(format_timestamp(*time)) : json::value(nullptr);
 }
 
-json::object release_json(const catalog::Release& release) {
+json::object release_json(const catalog::Release& release, bool restricted) {
     json::object tables;
-    for (const auto& [name, version] : release.table_versions) tables[name] = version;
+    for (const auto& [name, version] : release.table_versions) {
+        if (!restricted) tables[name] = version;
+    }
     json::object object;
     object["id"] = release.id.value;
     object["run"] = release.run.value;
     object["ds"] = release.ds;
     object["published_at"] = time_json(release.published_at);
-    object["documents"] = release.documents;
-    object["chunks"] = release.chunks;
+    object["documents"] = restricted ? json::value(nullptr) : json::value(release.documents);
+    object["chunks"] = restricted ? json::value(nullptr) : json::value(release.chunks);
     object["tables"] = std::move(tables);
-    object["index_manifest"] = release.index_manifest;
+    object["index_manifest"] = restricted ? std::string() : release.index_manifest;
     return object;
 }
 
@@ -174,8 +176,8 @@ json::object table_json(const answer::TableInfo& table) {
     object["columns"] = std::move(columns);
     object["partition_columns"] =
         json::array(table.partition_columns.begin(), table.partition_columns.end());
-    object["file_count"] = table.file_count;
-    object["size_bytes"] = table.size_bytes;
+    object["file_count"] = table.narrowed ? json::value(nullptr) : json::value(table.file_count);
+    object["size_bytes"] = table.narrowed ? json::value(nullptr) : json::value(table.size_bytes);
     object["row_count"] = table.row_count ? json::value(*table.row_count) : json::value(nullptr);
     return object;
 }
@@ -211,8 +213,15 @@ std::string query_result_json(const engine::QueryResult& result, int64_t release
         out.push_back(']');
     }
     fmt::format_to(std::back_inserter(out),
-                   "],\"row_count\":{},\"truncated\":{},\"elapsed_ms\":{:.3f},\"release\":{}}}",
+                   "],\"row_count\":{},\"truncated\":{},\"elapsed_ms\":{:.3f},\"release\":{}",
                    result.rows.size(), result.truncated, result.elapsed_ms, release);
+    if (result.plan) {
+        out += ",\"plan\":";
+        engine::append_json_string(result.plan->text, out);
+        fmt::format_to(std::back_inserter(out), ",\"rows_scanned\":{},\"bytes_scanned\":{}",
+                       result.plan->rows_scanned, result.plan->bytes_scanned);
+    }
+    out += '}';
     return out;
 }
 

@@ -23,7 +23,8 @@ std::string write_json(const boost::json::value& value);
 
 /// "2026-11-23T08:27:01.000000Z", or null.
 boost::json::value time_json(std::optional<TimestampMicros> time);
-boost::json::object release_json(const catalog::Release& release);
+/// restricted: without counts and tables, which tell of what the reader may not see.
+boost::json::object release_json(const catalog::Release& release, bool restricted);
 boost::json::object run_json(const catalog::Run& run);
 boost::json::object task_json(const catalog::TaskAttempt& task);
 boost::json::object document_json(const catalog::DocumentRow& document);

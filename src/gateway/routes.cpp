@@ -103,8 +103,8 @@ Routes::Routes(const GatewayServices& services, const GatewayOptions& options)
     : services_(services),
       options_(options),
       embed_queue_(std::make_unique<EmbedQueue>(services.encoder, options.embed_queue)) {
-    for (auto group : {search_routes(), embeddings_routes(), citation_routes(), lake_routes(),
-                       probe_routes(), page_routes()}) {
+    for (auto group : {search_routes(), embeddings_routes(), citation_routes(), sql_routes(),
+                       lake_routes(), probe_routes(), page_routes()}) {
         std::ranges::move(group, std::back_inserter(routes_));
     }
     std::vector<Metrics::RouteName> names{{"", "(none)"}};
@@ -201,6 +201,30 @@ http::Response Routes::reach(size_t index, const Call& call) const {
     return response;
 }
 
+http::Response Routes::admit(const http::Router::Match& match, const http::Request& request,
+                             const std::string& request_id) const {
+    Call call{request,
+              match.parameters,
+              request_id,
+              Deadline::after(options_.request_time, request.stop),
+              {}};
+    if (services_.access) {
+        auto access = services_.access(request);
+        if (!access) {
+            auto response = problem_response(access.error(), request_id);
+            metrics_->record(match.route + 1, response.status, {});
+            return response;
+        }
+        call.access = std::move(*access);
+    }
+    return reach(match.route, call);
+}
+
+Result<void> Routes::only_unrestricted(const Call& call, std::string_view what) const {
+    if (services_.releases.restricts(call.access)) return answer::forbidden_to_restricted(what);
+    return {};
+}
+
 http::Response Routes::dispatch(const http::Request& request, const std::string& request_id) const {
     const auto unreached = [&](http::Response response) {
         metrics_->record(0, response.status, {});
@@ -210,8 +234,7 @@ http::Response Routes::dispatch(const http::Request& request, const std::string&
     const auto match = router_.match(request.method, request.path);
     switch (match.kind) {
         case http::Router::Match::Kind::Found:
-            return reach(match.route, {request, match.parameters, request_id,
-                                       Deadline::after(options_.request_time, request.stop)});
+            return admit(match, request, request_id);
         case http::Router::Match::Kind::Options: {
             http::Response response;
             response.status = 204;
@@ -327,7 +350,7 @@ http::Response Routes::metrics_response() const {
     if (stats_) gauges.server = stats_();
     gauges.embedded = embed_queue_->counts();
     // No release, or one that can't be opened, is no reason to tell nothing.
-    if (const auto view = services_.releases.open({})) {
+    if (const auto view = services_.releases.open({}, answer::Access::everything())) {
         gauges.release = (*view)->release.id.value;
         gauges.documents = (*view)->release.documents;
         gauges.published_seconds = static_cast<double>((*view)->release.published_at) / 1e6;

@@ -32,6 +32,7 @@ struct Call {
     const http::PathParameters& path;
     std::string request_id;
     Deadline deadline;
+    answer::Access access;  ///< of whoever sent it
 };
 
 struct Route {
@@ -67,6 +68,7 @@ class Routes {
   private:
     std::vector<Route> search_routes() const;
     std::vector<Route> embeddings_routes() const;
+    std::vector<Route> sql_routes() const;
     std::vector<Route> lake_routes() const;
     std::vector<Route> citation_routes() const;
     std::vector<Route> probe_routes() const;
@@ -75,10 +77,15 @@ class Routes {
     std::optional<http::Response> guard(const http::Request& request,
                                         const std::string& request_id) const;
     http::Response reach(size_t index, const Call& call) const;
+    /// Finds out who asks, and lets him in.
+    http::Response admit(const http::Router::Match& match, const http::Request& request,
+                         const std::string& request_id) const;
     http::Response dispatch(const http::Request& request, const std::string& request_id) const;
     http::Response dressed(http::Response response, std::string_view request_id) const;
     std::string request_id_of(const http::Request& request) const;
     http::Response metrics_response() const;
+    /// For what no acl covers. Errors: Forbidden to whom the policy restricts.
+    Result<void> only_unrestricted(const Call& call, std::string_view what) const;
 
     const GatewayServices& services_;
     const GatewayOptions& options_;

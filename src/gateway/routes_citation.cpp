@@ -58,7 +58,8 @@ std::vector<Route> Routes::citation_routes() const {
          .response_schema = "CitationResponse",
          .handler = [this](const Call& call) -> Result<http::Response> {
              const std::string& chunk_id = call.path.find("chunk_id")->second;
-             const auto view = PX_TRY(services_.releases.open(PX_TRY(read_as_of(call.request))));
+             const auto view =
+                 PX_TRY(services_.releases.open(PX_TRY(read_as_of(call.request)), call.access));
              const answer::Citation citation =
                  PX_TRY(answer::cite(*view, services_.catalog, chunk_id));
              const auto handle = view->points->find({chunk_id});
@@ -75,7 +76,7 @@ std::vector<Route> Routes::citation_routes() const {
              object["context_problem"] = nullptr;
              const auto around = [&]() -> Result<json::object> {
                  const auto document =
-                     PX_TRY(services_.catalog.document(view->release.id, point.document_id));
+                     PX_TRY(answer::find_document(*view, services_.catalog, point.document_id));
                  if (!document) {
                      return fail(ErrorCode::NotFound,
                                  "the catalog has no document " + point.document_id);
@@ -123,7 +124,7 @@ std::vector<Route> Routes::citation_routes() const {
              }
              answer::AsOf as_of;
              if (citation.release > 0) as_of.release = citation.release;
-             const auto view = PX_TRY(services_.releases.open(as_of));
+             const auto view = PX_TRY(services_.releases.open(as_of, call.access));
              const auto verification = PX_TRY(answer::verify(*view, services_.catalog, citation,
                                                              services_.rederive, call.deadline));
              return json_response(write_json(answer::to_json(verification)));
@@ -142,22 +143,24 @@ std::vector<Route> Routes::citation_routes() const {
                  PX_TRY(read_number(call.request, "limit", 100, 0, options_.list_rows));
              const int64_t offset =
                  PX_TRY(read_number(call.request, "offset", 0, 0, int64_t{1} << 40));
-             const auto view = PX_TRY(services_.releases.open(PX_TRY(read_as_of(call.request))));
+             const auto view =
+                 PX_TRY(services_.releases.open(PX_TRY(read_as_of(call.request)), call.access));
              const catalog::Release& release = view->release;
-             const auto documents = PX_TRY(services_.catalog.documents(release.id, limit, offset));
+             const auto documents =
+                 PX_TRY(answer::list_documents(*view, services_.catalog, limit, offset));
              json::array rows, authors;
-             for (const auto& document : documents) rows.push_back(document_json(document));
+             for (const auto& document : documents.rows) rows.push_back(document_json(document));
              for (const auto& [name, count] :
-                  PX_TRY(services_.catalog.distinct_authors(release.id))) {
+                  PX_TRY(answer::list_authors(*view, services_.catalog))) {
                  authors.push_back({{"name", name}, {"count", count}});
              }
-             const int64_t next = offset + static_cast<int64_t>(documents.size());
+             const int64_t next = offset + static_cast<int64_t>(documents.rows.size());
              json::object object;
              object["documents"] = std::move(rows);
              object["authors"] = std::move(authors);
-             object["total"] = release.documents;
+             object["total"] = documents.total;
              object["next_offset"] =
-                 limit > 0 && next < release.documents ? json::value(next) : json::value(nullptr);
+                 limit > 0 && next < documents.total ? json::value(next) : json::value(nullptr);
              object["release"] = release.id.value;
              return json_response(write_json(object));
          }});

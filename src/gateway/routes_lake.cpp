@@ -1,7 +1,5 @@
-// /v1/sql, /v1/tables, /v1/quarantine, /v1/runs, /v1/releases: the lake and how it came to be.
+// /v1/tables, /v1/quarantine, /v1/runs, /v1/releases: the lake and how it came to be.
 #include <fmt/format.h>
-
-#include <algorithm>
 
 #include "gateway/requests.h"
 #include "gateway/response_json.h"
@@ -19,27 +17,6 @@ constexpr std::string_view kQuarantineTable = "quarantine";
 std::vector<Route> Routes::lake_routes() const {
     std::vector<Route> routes;
     routes.push_back(
-        {.method = "POST",
-         .pattern = "/v1/sql",
-         .tag = "lake",
-         .summary = "One read-only SELECT over the tables of a release.",
-         .description =
-             "Sandboxed: no files, no network, no settings; time, rows and memory are limited.",
-         .request_schema = "SqlRequest",
-         .response_schema = "Grid",
-         .example =
-             R"({"sql": "select author, count(*) as documents from documents group by 1 order by 2 desc"})",
-         .handler = [this](const Call& call) -> Result<http::Response> {
-             const auto input = PX_TRY(read_sql(call.request.body, options_));
-             const auto view = PX_TRY(services_.releases.open(input.as_of));
-             engine::QueryLimits limits = services_.query_limits;
-             if (input.limit) limits.rows = std::min(limits.rows, *input.limit);
-             const auto result =
-                 PX_TRY(services_.releases.sql(*view, input.sql, limits, call.deadline));
-             return json_response(query_result_json(result, view->release.id.value,
-                                                    input.text_cells ? Cells::Text : Cells::Json));
-         }});
-    routes.push_back(
         {.method = "GET",
          .pattern = "/v1/tables",
          .tag = "lake",
@@ -47,7 +24,8 @@ std::vector<Route> Routes::lake_routes() const {
          .parameters = {{"as_of", "query", "string", "A release id, a day or a moment."}},
          .response_schema = "TablesResponse",
          .handler = [this](const Call& call) -> Result<http::Response> {
-             const auto view = PX_TRY(services_.releases.open(PX_TRY(read_as_of(call.request))));
+             const auto view =
+                 PX_TRY(services_.releases.open(PX_TRY(read_as_of(call.request)), call.access));
              json::array tables;
              for (const auto& table : PX_TRY(services_.releases.tables(*view))) {
                  tables.push_back(table_json(table));
@@ -67,9 +45,11 @@ std::vector<Route> Routes::lake_routes() const {
                         {"as_of", "query", "string", "A release id, a day or a moment."}},
          .response_schema = "Grid",
          .handler = [this](const Call& call) -> Result<http::Response> {
+             PX_TRY(only_unrestricted(call, "the quarantine"));
              const int64_t limit =
                  PX_TRY(read_number(call.request, "limit", 100, 1, options_.list_rows));
-             const auto view = PX_TRY(services_.releases.open(PX_TRY(read_as_of(call.request))));
+             const auto view =
+                 PX_TRY(services_.releases.open(PX_TRY(read_as_of(call.request)), call.access));
              engine::QueryResult rows;
              // A pipeline that never rejected anything may have no such table.
              if (view->release.table_versions.contains(std::string(kQuarantineTable))) {
@@ -99,6 +79,7 @@ std::vector<Route> Routes::lake_routes() const {
                       .parameters = {{"limit", "query", "integer", "Runs at most; 50 without it."}},
                       .response_schema = "RunsResponse",
                       .handler = [this](const Call& call) -> Result<http::Response> {
+                          PX_TRY(only_unrestricted(call, "a run's counts and messages"));
                           const int64_t limit =
                               PX_TRY(read_number(call.request, "limit", 50, 1, options_.list_rows));
                           json::array runs;
@@ -116,6 +97,7 @@ std::vector<Route> Routes::lake_routes() const {
          .parameters = {{"id", "path", "string", "Of the run, such as 2026-11-23-0007."}},
          .response_schema = "RunResponse",
          .handler = [this](const Call& call) -> Result<http::Response> {
+             PX_TRY(only_unrestricted(call, "a run's counts and messages"));
              const catalog::RunId id{call.path.find("id")->second};
              const auto run = PX_TRY(services_.catalog.run(id));
              if (!run) {
@@ -166,7 +148,8 @@ std::vector<Route> Routes::lake_routes() const {
                  PX_TRY(read_number(call.request, "limit", 50, 1, options_.list_rows));
              json::array releases;
              for (const auto& release : PX_TRY(services_.catalog.releases(limit))) {
-                 releases.push_back(release_json(release));
+                 releases.push_back(
+                     release_json(release, services_.releases.restricts(call.access)));
              }
              json::object object;
              object["releases"] = std::move(releases);

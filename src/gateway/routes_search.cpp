@@ -33,14 +33,16 @@ json::object search_response(const answer::Found& found, int64_t release, double
 }
 
 /// The file each passage comes from, as its source named it.
-Result<std::vector<std::string>> files_of(catalog::Catalog& catalog, catalog::ReleaseId release,
+Result<std::vector<std::string>> files_of(catalog::Catalog& catalog,
+                                          const answer::ReleaseView& view,
                                           const std::vector<answer::Passage>& passages) {
     std::map<std::string, std::string> by_document;
     std::vector<std::string> files;
     for (const answer::Passage& passage : passages) {
         auto [entry, is_new] = by_document.try_emplace(passage.point.document_id);
         if (is_new) {
-            const auto document = PX_TRY(catalog.document(release, passage.point.document_id));
+            const auto document =
+                PX_TRY(answer::find_document(view, catalog, passage.point.document_id));
             entry->second =
                 document && !document->path.empty() ? document->path : passage.point.document_id;
         }
@@ -87,7 +89,7 @@ std::vector<Route> Routes::search_routes() const {
     const auto find_passages = [this](const SearchInput& input,
                                       const Call& call) -> Result<http::Response> {
         const auto start = std::chrono::steady_clock::now();
-        const auto view = PX_TRY(services_.releases.open(input.as_of));
+        const auto view = PX_TRY(services_.releases.open(input.as_of, call.access));
         const auto found = PX_TRY(answer::find_passages(*view, services_.encoder, input.request,
                                                         services_.answer, call.deadline));
         return json_response(
@@ -109,7 +111,7 @@ std::vector<Route> Routes::search_routes() const {
          .handler = [this](const Call& call) -> Result<http::Response> {
              const auto input = PX_TRY(
                  read_search(PX_TRY(parse_object(call.request.body)), SearchFields::Ask, options_));
-             const auto view = PX_TRY(services_.releases.open(input.as_of));
+             const auto view = PX_TRY(services_.releases.open(input.as_of, call.access));
              const auto ask = [this, input,
                                view](const Deadline& deadline) -> Result<answer::Answer> {
                  auto answer = PX_TRY(answer::ask(*view, services_.catalog, services_.encoder,
@@ -186,10 +188,10 @@ std::vector<Route> Routes::search_routes() const {
          .handler = [this](const Call& call) -> Result<http::Response> {
              const auto input = PX_TRY(read_search(PX_TRY(parse_object(call.request.body)),
                                                    SearchFields::Plain, options_));
-             const auto view = PX_TRY(services_.releases.open(input.as_of));
+             const auto view = PX_TRY(services_.releases.open(input.as_of, call.access));
              const auto passages = PX_TRY(answer::search(*view, services_.encoder, input.request,
                                                          services_.answer, call.deadline));
-             const auto files = PX_TRY(files_of(services_.catalog, view->release.id, passages));
+             const auto files = PX_TRY(files_of(services_.catalog, *view, passages));
              json::array results;
              for (size_t i = 0; i < passages.size(); ++i) {
                  results.push_back({{"score", passages[i].score},

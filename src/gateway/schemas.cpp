@@ -186,7 +186,8 @@ std::string_view schema_components() {
     "as_of": {"$ref": "#/components/schemas/AsOf"},
     "limit": {"type": "integer", "minimum": 1, "maximum": 1000000, "description": "Rows at most; the server's own limit holds as well."},
     "cells": {"type": "string", "enum": ["json", "text"], "default": "json",
-      "description": "text: every cell as a string, exactly as SQL prints it."}}},
+      "description": "text: every cell as a string, exactly as SQL prints it."},
+    "explain": {"type": "boolean", "description": "true: the query runs, and its plan comes back instead of its rows."}}},
 "Grid": {"type": "object", "required": ["columns", "types", "rows", "row_count", "truncated", "elapsed_ms", "release"],
   "additionalProperties": false,
   "properties": {
@@ -196,7 +197,10 @@ std::string_view schema_components() {
       "items": {"type": ["string", "number", "boolean", "null"]}}},
     "row_count": {"type": "integer"},
     "truncated": {"type": "boolean", "description": "There were more rows than the limit."},
-    "elapsed_ms": {"type": "number"}, "release": {"type": "integer"}}},
+    "elapsed_ms": {"type": "number"}, "release": {"type": "integer"},
+    "plan": {"type": "string", "description": "With explain: one operator a line, indented below the one it feeds."},
+    "rows_scanned": {"type": "integer"},
+    "bytes_scanned": {"type": "integer", "description": "Read from Parquet files."}}},
 "Table": {"type": "object",
   "required": ["name", "version", "columns", "partition_columns", "file_count", "size_bytes", "row_count"],
   "additionalProperties": false,
@@ -205,7 +209,8 @@ std::string_view schema_components() {
     "columns": {"type": "array", "items": {"type": "object", "required": ["name", "type", "nullable"],
       "properties": {"name": {"type": "string"}, "type": {"type": "string"}, "nullable": {"type": "boolean"}}}},
     "partition_columns": {"type": "array", "items": {"type": "string"}},
-    "file_count": {"type": "integer"}, "size_bytes": {"type": "integer"},
+    "file_count": {"type": ["integer", "null"], "description": "null: only some of the rows may be read."},
+    "size_bytes": {"type": ["integer", "null"]},
     "row_count": {"type": ["integer", "null"]}}},
 "TablesResponse": {"type": "object", "required": ["tables", "release"], "additionalProperties": false,
   "properties": {"tables": {"type": "array", "items": {"$ref": "#/components/schemas/Table"}},
@@ -244,7 +249,8 @@ std::string_view schema_components() {
   "additionalProperties": false,
   "properties": {
     "id": {"type": "integer"}, "run": {"type": "string"}, "ds": {"type": "string"}, "published_at": {"type": "string"},
-    "documents": {"type": "integer"}, "chunks": {"type": "integer"},
+    "documents": {"type": ["integer", "null"], "description": "null: not everything may be read."},
+    "chunks": {"type": ["integer", "null"]},
     "tables": {"type": "object", "description": "Delta table to version.", "additionalProperties": {"type": "integer"}},
     "index_manifest": {"type": "string"}}},
 "ReleasesResponse": {"type": "object", "required": ["releases"], "additionalProperties": false,
@@ -272,7 +278,7 @@ std::string_view schema_components() {
     "status": {"type": "string", "enum": ["ok", "empty"], "description": "empty: nothing has been released yet."},
     "version": {"type": "string"}, "pipeline": {"type": "string"},
     "release": {"oneOf": [{"$ref": "#/components/schemas/Release"}, {"type": "null"}]},
-    "points": {"type": "integer"}, "model": {"type": "string"}}},
+    "points": {"type": ["integer", "null"]}, "model": {"type": "string"}}},
 "Ready": {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
 })json";
 }

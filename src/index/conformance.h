@@ -3,6 +3,7 @@
 // only.
 #pragma once
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -698,6 +699,101 @@ TEST_P(VectorStoreConformance, VacuumKeepsWhatIsReferredTo) {
     EXPECT_EQ(
         (*store->open(*store->apply(std::nullopt, {}, points, Deadline::never())))->point_count(),
         40U);
+}
+
+// A view narrowed to somebody must not tell whether the rest exists: it is compared with a store
+// that never held the rest.
+TEST_P(VectorStoreConformance, ANarrowedViewIsAsIfItHeldNothingElse) {
+    auto store = reopen();
+    PointMaker maker(29);
+    auto points = maker.points(0, sized(400));
+    const std::vector<std::vector<std::string>> acls = {
+        {}, {"*"}, {"board"}, {"board", "finance"}, {"finance"}, {"a \"quoted\" group"}};
+    std::map<std::string, std::optional<std::vector<std::string>>> acl_of;
+    for (Point& point : points) {
+        const auto [entry, is_new] = acl_of.try_emplace(point.document_id);
+        if (is_new && acl_of.size() % 7 != 0) entry->second = acls[acl_of.size() % acls.size()];
+        point.acl = entry->second;
+        point.id = identify(point);
+    }
+    const auto view = *store->open(*store->apply(std::nullopt, {}, points, Deadline::never()));
+    int others = 0;
+    std::vector<Filter> filters(2);
+    filters[1].authors = {points[3].author};
+    for (const std::vector<std::string>& groups : {std::vector<std::string>{},
+                                                   {"finance"},
+                                                   {"board", "finance"},
+                                                   {"a \"quoted\" group"},
+                                                   {"unknown"},
+                                                   {"financ"},
+                                                   {"Finance"}}) {
+        const auto may_read = [&](const std::optional<std::vector<std::string>>& acl) {
+            return !acl || std::any_of(acl->begin(), acl->end(), [&](const std::string& group) {
+                return group == "*" ||
+                       std::find(groups.begin(), groups.end(), group) != groups.end();
+            });
+        };
+        // A document that its point shows and the release denies stays hidden.
+        const std::string denied = points.front().document_id;
+        const auto admits = [&](std::string_view id) {
+            return id != denied && may_read(acl_of.at(std::string(id)));
+        };
+        std::vector<Point> own;
+        for (const Point& point : points) {
+            if (admits(point.document_id)) own.push_back(point);
+        }
+        const auto narrowed = *view->narrowed({groups, admits});
+        auto other = GetParam().make_place(scratch_ / fmt::format("other-{}", ++others))();
+        ASSERT_THAT(other->prepare(), IsOk());
+        const auto alone = *other->open(*other->apply(std::nullopt, {}, own, Deadline::never()));
+        EXPECT_EQ(narrowed->point_count(), own.size());
+        const auto handles = narrowed->all();
+        ASSERT_THAT(handles, SizeIs(own.size()));
+        for (const Point& point : points) {
+            const bool shown = admits(point.document_id);
+            EXPECT_EQ(narrowed->find(point.id).has_value(), shown);
+            EXPECT_EQ(narrowed->points_of(point.document_id).empty(), !shown);
+        }
+        const auto same = [&](const std::vector<ScoredPoint>& a, const std::vector<ScoredPoint>& b,
+                              double tolerance) {
+            EXPECT_EQ(ids(*narrowed, a), ids(*alone, b));
+            ASSERT_EQ(a.size(), b.size());
+            for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i].score, b[i].score, tolerance);
+        };
+        for (const size_t top_k : {size_t{1}, size_t{10}, size_t{1000}}) {
+            for (const Filter& filter : filters) {
+                for (const char* words : {"inflation", "trade rates", "energy inflation energy"}) {
+                    same(*narrowed->search_lexical(words, top_k, filter, Deadline::never()),
+                         *alone->search_lexical(words, top_k, filter, Deadline::never()), 0);
+                    const auto documents =
+                        *narrowed->search_documents(words, top_k, filter, Deadline::never());
+                    const auto expected =
+                        *alone->search_documents(words, top_k, filter, Deadline::never());
+                    ASSERT_EQ(documents.size(), expected.size());
+                    for (size_t i = 0; i < documents.size(); ++i) {
+                        EXPECT_EQ(documents[i].document_id, expected[i].document_id);
+                        EXPECT_EQ(documents[i].score, expected[i].score);
+                    }
+                }
+                const std::vector<float>& query = points[5].vector;
+                same(*narrowed->search_dense(query, top_k, filter, Deadline::never(),
+                                             Accuracy::Exact),
+                     *alone->search_dense(query, top_k, filter, Deadline::never(), Accuracy::Exact),
+                     GetParam().score_tolerance);
+                const auto hits = *narrowed->search_hybrid(
+                    query, "energy policy of the bank", {top_k, top_k}, filter, Deadline::never());
+                const auto expected = *alone->search_hybrid(
+                    query, "energy policy of the bank", {top_k, top_k}, filter, Deadline::never());
+                same(hits.dense, expected.dense, GetParam().score_tolerance);
+                ASSERT_EQ(hits.documents.size(), expected.documents.size());
+                for (size_t i = 0; i < hits.documents.size(); ++i) {
+                    EXPECT_EQ(narrowed->document_name(hits.documents[i].document),
+                              alone->document_name(expected.documents[i].document));
+                    EXPECT_EQ(hits.documents[i].score, expected.documents[i].score);
+                }
+            }
+        }
+    }
 }
 
 TEST_P(VectorStoreConformance, ManyThreadsSearchOneView) {

@@ -8,6 +8,11 @@ namespace px::index {
 
 chunk::ChunkId identify(const Point& point) {
     const std::string date = point.created_at ? format_timestamp(*point.created_at) : std::string();
+    std::optional<std::string> acl;
+    if (point.acl) {
+        acl.emplace();
+        for (const std::string& group : *point.acl) *acl += (acl->empty() ? "" : ",") + group;
+    }
     return chunk::make_chunk_id({.source = point.source,
                                  .ds = point.ds,
                                  .document_id = point.document_id,
@@ -16,7 +21,8 @@ chunk::ChunkId identify(const Point& point) {
                                  .date = date,
                                  .category = point.category,
                                  .text = point.text,
-                                 .span = point.span});
+                                 .span = point.span,
+                                 .acl = acl});
 }
 
 namespace {

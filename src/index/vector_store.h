@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +29,9 @@ struct Point {
     std::string text;                           ///< the chunk's text
     chunk::Span span;                           ///< in the document's text
     std::vector<float> vector;                  ///< unit length; size = Collection width
+    /// Groups that may read it, sorted; nullopt: everybody. Written by adapters that filter by it
+    /// themselves; points() need not give it back.
+    std::optional<std::vector<std::string>> acl{};
 };
 
 /// The id a point has to have: chunk::make_chunk_id over its parts, the date as format_timestamp or
@@ -41,6 +45,13 @@ struct Filter {
     std::optional<TimestampMicros> from,
         to;  ///< created_at in [from, to); a point without date fails a given bound
     std::optional<std::string> document_id;
+};
+
+/// Who may see what: of a view narrowed to somebody.
+struct Audience {
+    std::vector<std::string> groups;  ///< his
+    /// Whether he may see a document, by what the release says of it. Has the last word.
+    std::function<bool(std::string_view document_id)> admits;
 };
 
 struct ScoredPoint {
@@ -161,6 +172,11 @@ class CollectionView {
     }
     /// Handles of a document's points, by span.start.
     virtual std::vector<uint64_t> points_of(std::string_view document_id) const = 0;
+    /// This view as if it held the audience's documents alone: what is found, counted and scored
+    /// is the same as without the others. Cost: a look at every point. The view itself need not
+    /// live on.
+    virtual Result<std::shared_ptr<const CollectionView>> narrowed(
+        const Audience& audience) const = 0;
 };
 
 /// Writes are invisible: what apply() makes nothing refers to until a release names the manifest.

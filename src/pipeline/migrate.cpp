@@ -12,12 +12,14 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <unordered_map>
 #include <utility>
 
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/sha256.h"
 #include "capi/curl/digest.h"
+#include "catalog/document_acl.h"
 #include "lake/delta_table.h"
 #include "pipeline/run_lock.h"
 
@@ -262,9 +264,14 @@ bool equal(const catalog::Release& a, const catalog::Release& b) {
 /// before, so that as_of answers there too.
 class IndexRebuild {
   public:
-    IndexRebuild(index::VectorStore& from, index::VectorStore& to, size_t points_max,
-                 Progress& progress, const Deadline& deadline)
-        : from_(from), to_(to), points_max_(points_max), progress_(progress), deadline_(deadline) {}
+    IndexRebuild(catalog::Catalog& catalog, index::VectorStore& from, index::VectorStore& to,
+                 size_t points_max, Progress& progress, const Deadline& deadline)
+        : catalog_(catalog),
+          from_(from),
+          to_(to),
+          points_max_(points_max),
+          progress_(progress),
+          deadline_(deadline) {}
 
     /// releases: newest first. Those whose index was vacuumed at the source keep their manifest's
     /// name, and stay as unreadable as they were.
@@ -286,6 +293,7 @@ class IndexRebuild {
             const std::string name =
                 model == release.input_fingerprints.end() ? std::string() : model->second;
             if (name != before_model) before.reset();
+            acls_ = PX_TRY(document_acls(release.id));
             const index::ManifestId made =
                 PX_TRY(rebuild(before.get(), *view, manifests, report)
                            .context(fmt::format("index of release {}", release.id.value)));
@@ -298,6 +306,21 @@ class IndexRebuild {
     }
 
   private:
+    using Acls = std::unordered_map<std::string, std::vector<std::string>>;
+    /// An index that keeps no groups itself leaves them to the documents.
+    Result<Acls> document_acls(catalog::ReleaseId release) {
+        constexpr int64_t kRowsAtOnce = 10'000;
+        Acls acls;
+        for (int64_t offset = 0;; offset += kRowsAtOnce) {
+            PX_TRY(deadline_.check());
+            const auto rows = PX_TRY(catalog_.documents(release, kRowsAtOnce, offset));
+            for (const catalog::DocumentRow& row : rows) {
+                if (auto acl = catalog::acl_of(row)) acls.emplace(row.document_id, std::move(*acl));
+            }
+            if (static_cast<int64_t>(rows.size()) < kRowsAtOnce) return acls;
+        }
+    }
+
     Result<index::ManifestId> rebuild(const index::CollectionView* before,
                                       const index::CollectionView& view,
                                       const ManifestMap& manifests, MigratedStore& report) {
@@ -332,6 +355,8 @@ class IndexRebuild {
             for (size_t i = 0; i < points.size(); ++i) {
                 if (before != nullptr && before->find(points[i].id)) continue;
                 wanted.push_back(piece[i]);
+                if (const auto acl = acls_.find(points[i].document_id); acl != acls_.end())
+                    points[i].acl = acl->second;
                 kept.push_back(std::move(points[i]));
             }
             const index::VectorRows vectors = PX_TRY(view.vectors(wanted, deadline_));
@@ -365,8 +390,10 @@ class IndexRebuild {
         return {};
     }
 
+    catalog::Catalog& catalog_;
     index::VectorStore& from_;
     index::VectorStore& to_;
+    Acls acls_;  ///< of the release at hand
     size_t points_max_;
     Progress& progress_;
     const Deadline& deadline_;
@@ -558,9 +585,9 @@ Result<MigrationReport> migrate(const MigrationSide& source, const MigrationSide
     ManifestMap manifests;
     if (rebuilds_index) {
         MigratedStore rebuilt{.name = "index", .is_rebuilt = true};
-        manifests = PX_TRY(
-            IndexRebuild(source.vectors, target.vectors, options.points_max, progress, deadline)
-                .run(releases, rebuilt));
+        manifests = PX_TRY(IndexRebuild(*from, source.vectors, target.vectors, options.points_max,
+                                        progress, deadline)
+                               .run(releases, rebuilt));
         report.stores.push_back(std::move(rebuilt));
         reached("migrate.index");
     }

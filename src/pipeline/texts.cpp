@@ -10,6 +10,7 @@
 
 #include "base/sha256.h"
 #include "chunk/inspect.h"
+#include "contract/acl.h"
 #include "pipeline/sql_text.h"
 
 namespace px::pipeline {
@@ -49,6 +50,15 @@ std::string text_at(const columnar::RecordBatch& batch, size_t column, int64_t r
 std::optional<int64_t> number_at(const columnar::RecordBatch& batch, size_t column, int64_t row) {
     if (batch.column(column).is_null(row)) return std::nullopt;
     return batch.column(column).value_at<int64_t>(row);
+}
+
+/// The groups of a row's acl; nullopt: its source has no column of that role.
+std::optional<std::vector<std::string>> acl_at(const SourceDefinition& source,
+                                               const columnar::RecordBatch& batch, size_t column,
+                                               int64_t row) {
+    if (source.contract.with_role(contract::Role::Acl) == nullptr) return std::nullopt;
+    if (batch.column(column).is_null(row)) return std::vector<std::string>();
+    return contract::parse_acl(batch.column(column).bytes_at(row));
 }
 
 }  // namespace
@@ -101,12 +111,12 @@ class PartitionChunker {
     Result<void> run(engine::Session& session, const std::string& table, const Deadline& deadline) {
         const std::string sql = fmt::format(
             "SELECT {} AS id, {} AS title, {} AS author, {} AS created_at, {} AS category, {} AS "
-            "text FROM {}",
+            "text, {} AS acl FROM {}",
             role_text(source_, contract::Role::Id), role_text(source_, contract::Role::Title),
             role_text(source_, contract::Role::Author), role_date(source_),
             role_text(source_, contract::Role::Category),
             fmt::format("coalesce({}, '')", role_text(source_, contract::Role::Text)),
-            sql_name(table));
+            role_text(source_, contract::Role::Acl), sql_name(table));
         PX_TRY(session.stream(
             sql, {}, [&](const columnar::RecordBatch& rows) { return documents(rows, deadline); },
             deadline));
@@ -142,14 +152,17 @@ class PartitionChunker {
         const std::optional<int64_t> created_at = number_at(rows, 3, r);
         const std::string category = text_at(rows, 4, r);
         const std::string date = created_at ? format_timestamp(*created_at) : "";
+        const auto acl = acl_at(source_, rows, 6, r);
+        const std::string acl_text = acl ? fmt::format("{}", fmt::join(*acl, ",")) : std::string();
         std::vector<chunk::Span> spans = PX_TRY(chunk::split(text, services_.definition.chunking));
         // A document without text is found by its title.
         if (spans.empty() && !title.empty()) spans.push_back({});
         for (const chunk::Span span : spans) {
             const std::string_view piece = text.substr(static_cast<size_t>(span.start),
                                                        static_cast<size_t>(span.end - span.start));
-            chunk::ChunkId id = chunk::make_chunk_id({source_.name, ds_of_identity(), document_id,
-                                                      title, author, date, category, piece, span});
+            chunk::ChunkId id = chunk::make_chunk_id(
+                {source_.name, ds_of_identity(), document_id, title, author, date, category, piece,
+                 span, acl ? std::optional<std::string_view>(acl_text) : std::nullopt});
             const std::string hash = sha256_hex(chunk::embedding_text(title, piece));
             append(id, document_id, title, author, created_at, category, piece, span, hash);
             if (batch_.row_count() >= 4'096) {
@@ -173,6 +186,7 @@ class PartitionChunker {
             point.created_at = created_at;
             point.text = piece;
             point.span = span;
+            point.acl = acl;
             delta_.added.push_back(std::move(point));
             delta_.content_hashes.push_back(hash);
         }
@@ -545,12 +559,13 @@ Result<std::vector<catalog::Publication::Partition>> prepare_documents(
                     "SELECT {} AS id, {} AS title, {} AS author, {} AS created_at, {} AS category, "
                     "sha256({}) AS hash, "
                     "CAST(strlen({}) AS BIGINT) AS length, _px_file, _px_line, _px_start, _px_end, "
-                    "{} AS text_offset FROM {}",
+                    "{} AS text_offset, {} AS acl FROM {}",
                     role_text(*source, contract::Role::Id),
                     role_text(*source, contract::Role::Title),
                     role_text(*source, contract::Role::Author), role_date(*source),
                     role_text(*source, contract::Role::Category), text, text,
-                    documents ? "text_offset" : "CAST(-1 AS BIGINT)", sql_name(table));
+                    documents ? "text_offset" : "CAST(-1 AS BIGINT)",
+                    role_text(*source, contract::Role::Acl), sql_name(table));
                 PX_TRY(session->stream(
                     sql, {},
                     [&](const columnar::RecordBatch& batch) -> Result<void> {
@@ -582,10 +597,14 @@ Result<std::vector<catalog::Publication::Partition>> prepare_documents(
                             row.byte_start = number_at(batch, 9, r).value_or(0);
                             row.byte_end = number_at(batch, 10, r).value_or(0);
                             const int64_t offset = number_at(batch, 11, r).value_or(-1);
+                            boost::json::object extra;
                             if (documents) {
-                                row.extra_json = boost::json::serialize(boost::json::object{
-                                    {"text_is_raw", offset >= 0}, {"text_offset", offset}});
+                                extra["text_is_raw"] = offset >= 0;
+                                extra["text_offset"] = offset;
                             }
+                            if (const auto acl = acl_at(*source, batch, 12, r))
+                                extra["acl"] = boost::json::array(acl->begin(), acl->end());
+                            if (!extra.empty()) row.extra_json = boost::json::serialize(extra);
                             const std::optional<catalog::LandedFile> file =
                                 PX_TRY(landed(row.landed_key));
                             if (!file) {

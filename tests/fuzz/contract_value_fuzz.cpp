@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "contract/acl.h"
 #include "contract/contract.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -21,5 +22,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     std::string twice = once;
     contract::apply_transform(static_cast<contract::Transform>(data[0] % 5), twice);
     if (once != twice) __builtin_trap();
+    for (const std::string& group : contract::parse_acl(text)) {
+        if (contract::parse_acl(group) != std::vector{group}) __builtin_trap();
+    }
     return 0;
 }

@@ -10,6 +10,7 @@
 
 #include "answer/answer_json.h"
 #include "app/commands/commands.h"
+#include "engine/result_csv.h"
 #include "engine/result_json.h"
 #include "pipeline/texts.h"
 
@@ -64,9 +65,11 @@ Result<answer::SearchRequest> search_request(const AskOptions& options) {
     return request;
 }
 
-Result<std::shared_ptr<const answer::ReleaseView>> open_view(App& app, const std::string& as_of) {
+Result<std::shared_ptr<const answer::ReleaseView>> open_view(App& app,
+                                                             const CommandContext& context,
+                                                             const std::string& as_of) {
     answer::ReleaseReader* reader = PX_TRY(app.reader());
-    return reader->open(PX_TRY(answer::parse_as_of(as_of)));
+    return reader->open(PX_TRY(answer::parse_as_of(as_of)), context.access());
 }
 
 std::string folded(std::string text) {
@@ -80,7 +83,7 @@ Result<void> check_authors(const answer::ReleaseView& view, catalog::Catalog& ca
     if (options.authors.empty()) return {};
     std::vector<std::string> known;       // as documents have them, by number of documents
     std::vector<std::string> comparable;  // in small letters; only ASCII is folded
-    for (const auto& [name, count] : PX_TRY(catalog.distinct_authors(view.release.id))) {
+    for (const auto& [name, count] : PX_TRY(answer::list_authors(view, catalog))) {
         known.push_back(name);
         comparable.push_back(folded(name));
     }
@@ -120,7 +123,7 @@ void tell_constraints(const std::vector<answer::Constraint>& constraints) {
 
 Result<int> ask(CommandContext& context, const AskOptions& options) {
     const auto app = PX_TRY(context.open_app());
-    const auto view = PX_TRY(open_view(*app, options.as_of));
+    const auto view = PX_TRY(open_view(*app, context, options.as_of));
     const embed::Encoder* encoder = PX_TRY(app->encoder());
     catalog::Catalog* catalog = PX_TRY(app->catalog());
     PX_TRY(check_authors(*view, *catalog, options));
@@ -149,7 +152,7 @@ Result<int> ask(CommandContext& context, const AskOptions& options) {
 /// One query a line: {"query_id": …, "text": …}.
 Result<int> search_queries(CommandContext& context, const AskOptions& options) {
     const auto app = PX_TRY(context.open_app());
-    const auto view = PX_TRY(open_view(*app, options.as_of));
+    const auto view = PX_TRY(open_view(*app, context, options.as_of));
     PX_TRY(check_authors(*view, *PX_TRY(app->catalog()), options));
     const embed::Encoder* encoder = PX_TRY(app->encoder());
     std::ifstream file(options.queries);
@@ -197,7 +200,7 @@ Result<int> search(CommandContext& context, const AskOptions& options) {
                     "px search \"…\", or --queries FILE");
     }
     const auto app = PX_TRY(context.open_app());
-    const auto view = PX_TRY(open_view(*app, options.as_of));
+    const auto view = PX_TRY(open_view(*app, context, options.as_of));
     catalog::Catalog* catalog = PX_TRY(app->catalog());
     PX_TRY(check_authors(*view, *catalog, options));
     const embed::Encoder* encoder = PX_TRY(app->encoder());
@@ -242,40 +245,9 @@ Result<void> refuse_listing(std::string_view query) {
                 "Use px tables; with --json it lists the columns too");
 }
 
-/// RFC 4180: lines end in CR LF, fields with a quote, comma or line end are quoted. NULL is an
-/// empty field, an empty text is "".
-std::string csv_text(const engine::QueryResult& result) {
-    std::string text;
-    const auto append = [&](const std::string& field, bool quoted) {
-        if (!quoted && field.find_first_of("\",\r\n") == std::string::npos) {
-            text += field;
-            return;
-        }
-        text += '"';
-        for (const char c : field) {
-            if (c == '"') text += '"';
-            text += c;
-        }
-        text += '"';
-    };
-    for (size_t c = 0; c < result.columns.size(); ++c) {
-        if (c > 0) text += ',';
-        append(result.columns[c], false);
-    }
-    text += "\r\n";
-    for (const auto& row : result.rows) {
-        for (size_t c = 0; c < row.size(); ++c) {
-            if (c > 0) text += ',';
-            if (row[c]) append(*row[c], row[c]->empty());
-        }
-        text += "\r\n";
-    }
-    return text;
-}
-
 Result<int> sql(CommandContext& context, const AskOptions& options) {
     const auto app = PX_TRY(context.open_app());
-    const auto view = PX_TRY(open_view(*app, options.as_of));
+    const auto view = PX_TRY(open_view(*app, context, options.as_of));
     answer::ReleaseReader* reader = PX_TRY(app->reader());
     engine::QueryLimits limits;
     limits.rows = options.limit;
@@ -295,7 +267,7 @@ Result<int> sql(CommandContext& context, const AskOptions& options) {
         return kExitDone;
     }
     if (options.format == "csv") {
-        print(csv_text(result));
+        print(engine::to_csv(result));
         if (result.truncated) {
             std::cerr << fmt::format("px: only the first {} rows; raise --limit for more\n",
                                      result.rows.size());
@@ -369,14 +341,14 @@ Result<int> verify(CommandContext& context, const AskOptions& options) {
     if (options.citation == "-") {
         citations = PX_TRY(read_citations());
     } else {
-        const auto view = PX_TRY(open_view(*app, options.as_of));
+        const auto view = PX_TRY(open_view(*app, context, options.as_of));
         citations.push_back(PX_TRY(answer::cite(*view, *catalog, options.citation)));
     }
     const answer::Rederive rederive = app->rederive();
     size_t verified = 0;
     for (const answer::Citation& citation : citations) {
-        const auto view =
-            PX_TRY(open_view(*app, citation.release > 0 ? std::to_string(citation.release) : ""));
+        const auto view = PX_TRY(
+            open_view(*app, context, citation.release > 0 ? std::to_string(citation.release) : ""));
         const answer::Verification result =
             PX_TRY(answer::verify(*view, *catalog, citation, rederive, context.deadline()));
         if (result.verified) ++verified;
@@ -443,6 +415,7 @@ void add_ask_commands(CLI::App& cli, CommandContext& context) {
     ask_command->add_option("--after", ask_options->history,
                             "An earlier question of the conversation (repeatable, oldest first)");
     add_filters(ask_command, ask_options);
+    add_as_groups(*ask_command, context);
     choose(ask_command, ask_options, ask);
 
     auto search_options = std::make_shared<AskOptions>();
@@ -456,6 +429,7 @@ void add_ask_commands(CLI::App& cli, CommandContext& context) {
     search_command->add_flag("--tsv", search_options->tsv,
                              "With --queries: query_id, document_id, score");
     add_filters(search_command, search_options);
+    add_as_groups(*search_command, context);
     choose(search_command, search_options, search);
 
     auto sql_options = std::make_shared<AskOptions>();
@@ -468,6 +442,7 @@ void add_ask_commands(CLI::App& cli, CommandContext& context) {
     sql_command->add_option("--format", sql_options->format, "table, or csv (RFC 4180)")
         ->check(CLI::IsMember({"table", "csv"}));
     sql_command->add_option("--timeout", sql_options->timeout_s, "Seconds at most");
+    add_as_groups(*sql_command, context);
     choose(sql_command, sql_options, sql);
 
     auto verify_options = std::make_shared<AskOptions>();
@@ -478,6 +453,7 @@ void add_ask_commands(CLI::App& cli, CommandContext& context) {
                      "A chunk id, or - for `px ask --json` on stdin")
         ->required();
     verify_command->add_option("--as-of", verify_options->as_of, "A release id or a time");
+    add_as_groups(*verify_command, context);
     choose(verify_command, verify_options, verify);
 }
 

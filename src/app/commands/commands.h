@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "answer/access.h"
 #include "app/config.h"
 #include "app/wire.h"
 
@@ -25,11 +26,15 @@ struct CommandContext {
     std::optional<std::string> file;  ///< --file
     bool json = false;                ///< --json
     bool quiet = false;               ///< --quiet
-    std::stop_token stop;             ///< SIGINT, SIGTERM
+    /// --as-groups: see what a member of these groups may see, nothing else.
+    std::optional<std::string> as_groups;
+    std::stop_token stop;  ///< SIGINT, SIGTERM
     /// Set by the command that was chosen; main runs it.
     std::function<Result<int>()> chosen;
 
     Result<std::unique_ptr<App>> open_app() const;
+    /// Who asks on the command line: everything, or what --as-groups says.
+    answer::Access access() const;
     Deadline deadline() const { return {std::chrono::steady_clock::time_point::max(), stop}; }
 };
 
@@ -47,6 +52,9 @@ void add_setup_commands(CLI::App& cli,
                         CommandContext& context);                 // init config completion
 void add_export_command(CLI::App& cli, CommandContext& context);  // export airflow
 void add_doctor_command(CLI::App& cli, CommandContext& context);  // doctor
+
+/// --as-groups, for commands that read rows of a release.
+void add_as_groups(CLI::App& command, CommandContext& context);
 
 /// Today in UTC.
 std::string today(const Clock& clock);

@@ -43,7 +43,8 @@ Result<int> eval(CommandContext& context, const EvalOptions& options) {
     answer::ReleaseReader* reader = PX_TRY(app->reader());
     const embed::Encoder* encoder = PX_TRY(app->encoder());
     const auto measure = [&](const std::string& as_of) -> Result<answer::Evaluation> {
-        const auto view = PX_TRY(reader->open(PX_TRY(answer::parse_as_of(as_of))));
+        const auto view =
+            PX_TRY(reader->open(PX_TRY(answer::parse_as_of(as_of)), context.access()));
         return answer::evaluate(*view, *encoder, queries, judgements, app->answer_options(),
                                 context.deadline());
     };

@@ -198,10 +198,16 @@ Result<json::array> documents_columns(answer::ReleaseReader& reader,
     return columns;
 }
 
+int64_t shown_documents(const answer::ReleaseView& view) {
+    return view.admitted ? static_cast<int64_t>(view.admitted->documents.size())
+                         : view.release.documents;
+}
+
 Result<int> tables(CommandContext& context, const ListOptions& options) {
     const auto app = PX_TRY(context.open_app());
     answer::ReleaseReader* reader = PX_TRY(app->reader());
-    const auto view = PX_TRY(reader->open(PX_TRY(answer::parse_as_of(options.as_of))));
+    const auto view =
+        PX_TRY(reader->open(PX_TRY(answer::parse_as_of(options.as_of)), context.access()));
     const std::vector<answer::TableInfo> list = PX_TRY(reader->tables(*view));
     json::array documents = PX_TRY(documents_columns(*reader, *view, context.deadline()));
     const size_t document_columns = documents.size();
@@ -217,14 +223,14 @@ Result<int> tables(CommandContext& context, const ListOptions& options) {
                 {"name", table.name},
                 {"version", table.version},
                 {"rows", table.row_count ? json::value(*table.row_count) : json::value()},
-                {"files", table.file_count},
-                {"bytes", table.size_bytes},
+                {"files", table.narrowed ? json::value() : json::value(table.file_count)},
+                {"bytes", table.narrowed ? json::value() : json::value(table.size_bytes)},
                 {"partition_columns", json::value_from(table.partition_columns)},
                 {"columns", std::move(columns)}});
         }
         array.push_back(json::object{{"name", "documents"},
                                      {"version", nullptr},
-                                     {"rows", view->release.documents},
+                                     {"rows", shown_documents(*view)},
                                      {"files", nullptr},
                                      {"bytes", nullptr},
                                      {"partition_columns", json::array()},
@@ -236,10 +242,11 @@ Result<int> tables(CommandContext& context, const ListOptions& options) {
     for (const answer::TableInfo& table : list) {
         rows.push_back({table.name, std::to_string(table.version),
                         table.row_count ? std::to_string(*table.row_count) : "?",
-                        std::to_string(table.file_count), std::to_string(table.size_bytes),
+                        table.narrowed ? "?" : std::to_string(table.file_count),
+                        table.narrowed ? "?" : std::to_string(table.size_bytes),
                         std::to_string(table.schema.fields.size())});
     }
-    rows.push_back({"documents", "-", std::to_string(view->release.documents), "-", "-",
+    rows.push_back({"documents", "-", std::to_string(shown_documents(*view)), "-", "-",
                     std::to_string(document_columns)});
     print(render_table({"table", "version", "rows", "files", "bytes", "columns"}, rows));
     return kExitDone;
@@ -248,7 +255,8 @@ Result<int> tables(CommandContext& context, const ListOptions& options) {
 Result<int> quarantine_list(CommandContext& context, const ListOptions& options) {
     const auto app = PX_TRY(context.open_app());
     answer::ReleaseReader* reader = PX_TRY(app->reader());
-    const auto view = PX_TRY(reader->open(PX_TRY(answer::parse_as_of(options.as_of))));
+    const auto view =
+        PX_TRY(reader->open(PX_TRY(answer::parse_as_of(options.as_of)), context.access()));
     engine::QueryLimits limits;
     limits.rows = options.limit;
     std::string where = " WHERE true";
@@ -259,6 +267,7 @@ Result<int> quarantine_list(CommandContext& context, const ListOptions& options)
         parameters.push_back(value);
         where += fmt::format(" AND {} = ${}", column, parameters.size());
     }
+    if (view->admitted) return answer::forbidden_to_restricted("the quarantine");
     if (!view->release.table_versions.contains("quarantine")) {
         print(context.json ? "[]\n" : "No record was ever quarantined.\n");
         return kExitDone;
@@ -434,6 +443,7 @@ void add_history_commands(CLI::App& cli, CommandContext& context) {
     choose(releases_command, releases);
     CLI::App* tables_command = cli.add_subcommand("tables", "Tables of a release");
     tables_command->add_option("--as-of", options->as_of, "A release id or a time");
+    add_as_groups(*tables_command, context);
     choose(tables_command, tables);
     CLI::App* quarantine_command = cli.add_subcommand("quarantine", "Rejected records");
     quarantine_command->require_subcommand(1);
@@ -442,6 +452,7 @@ void add_history_commands(CLI::App& cli, CommandContext& context) {
     list_command->add_option("--source", options->source, "Of this source");
     list_command->add_option("--ds", options->ds, "Of this logical date");
     list_command->add_option("--as-of", options->as_of, "A release id or a time");
+    add_as_groups(*list_command, context);
     list_command->add_option("--limit", options->limit, "How many")
         ->check(CLI::Range(1, 1'000'000));
     choose(list_command, quarantine_list);

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <iostream>
+#include <sstream>
 
 #include "app/commands/commands.h"
 #include "base/utf8.h"
@@ -15,6 +16,19 @@ Result<std::unique_ptr<App>> CommandContext::open_app() const {
     const std::filesystem::path path = PX_TRY(find_pipeline_file(file));
     Config config = PX_TRY(load_config(path, environment));
     return App::create(std::move(config), environment);
+}
+
+answer::Access CommandContext::access() const {
+    if (!as_groups) return answer::Access::everything();
+    std::vector<std::string> groups;
+    std::stringstream list(*as_groups);
+    for (std::string group; std::getline(list, group, ',');) groups.push_back(group);
+    return answer::Access::of(std::move(groups));
+}
+
+void add_as_groups(CLI::App& command, CommandContext& context) {
+    command.add_option("--as-groups", context.as_groups,
+                       "See what a member of these groups may see (a,b), and nothing else");
 }
 
 std::string today(const Clock& clock) { return format_timestamp(clock.now()).substr(0, 10); }

@@ -29,19 +29,19 @@ void wait_for_stop(std::stop_token stop) {
     wake.wait(lock, stop, [] { return false; });
 }
 
-Result<std::unique_ptr<gateway::Gateway>> start_gateway(App& app, const ServeOptions& options) {
+Result<std::unique_ptr<gateway::Gateway>> start_gateway(App& app, const CommandContext& context,
+                                                        const ServeOptions& options) {
     catalog::Catalog* catalog = PX_TRY(app.catalog());
     answer::ReleaseReader* reader = PX_TRY(app.reader());
     const embed::Encoder* encoder = PX_TRY(app.encoder());
-    gateway::GatewayServices services{*catalog,
-                                      *reader,
-                                      *encoder,
-                                      app.clock(),
-                                      app.rederive(),
-                                      app.answer_options(),
-                                      engine::QueryLimits{},
-                                      app.definition().name,
-                                      kVersion};
+    gateway::GatewayServices services{
+        *catalog, *reader, *encoder, app.clock(), app.rederive(), app.answer_options(),
+        engine::QueryLimits{},
+        // Loopback only, without keys: whoever is on this machine sees what --as-groups says.
+        [access = context.access()](const http::Request&) -> Result<answer::Access> {
+            return access;
+        },
+        app.definition().name, kVersion};
     gateway::GatewayOptions gateway_options;
     gateway_options.http.address =
         options.address.empty() ? app.config().serve_address : options.address;
@@ -63,7 +63,7 @@ void announce(const CommandContext& context, const App& app, const gateway::Gate
 
 Result<int> serve(CommandContext& context, const ServeOptions& options) {
     const auto app = PX_TRY(context.open_app());
-    const auto gateway = PX_TRY(start_gateway(*app, options));
+    const auto gateway = PX_TRY(start_gateway(*app, context, options));
     announce(context, *app, *gateway);
     wait_for_stop(context.stop);
     log::info("serve.drain");
@@ -91,7 +91,7 @@ Result<int> up(CommandContext& context, const ServeOptions& options) {
                         "See the lines above and `px runs`");
         }
     }
-    const auto gateway = PX_TRY(start_gateway(*app, options));
+    const auto gateway = PX_TRY(start_gateway(*app, context, options));
     announce(context, *app, *gateway);
     Messengers messengers;
     messengers.add(app->config());
@@ -119,6 +119,7 @@ void add_serve_commands(CLI::App& cli, CommandContext& context) {
                             "A loopback address (default: serve.address)");
         command->add_option("--port", options->port, "A port; 0: any free one")
             ->check(CLI::Range(0, 65535));
+        add_as_groups(*command, context);
         command->callback([&context, options, function] {
             context.chosen = [&context, options, function] { return function(context, *options); };
         });

@@ -128,17 +128,17 @@ CREATE MACRO lpad(value, width, fill) AS CASE WHEN width > 65536
     THEN error('lpad() to more than 65536 characters is not allowed here') ELSE system.main.lpad(value, width, fill) END;
 CREATE MACRO rpad(value, width, fill) AS CASE WHEN width > 65536
     THEN error('rpad() to more than 65536 characters is not allowed here') ELSE system.main.rpad(value, width, fill) END;
-CREATE MACRO levenshtein(a, b) AS CASE WHEN strlen(a) > 1000 OR strlen(b) > 1000
-    THEN error('levenshtein() of more than 1000 bytes is not allowed here') ELSE system.main.levenshtein(a, b) END;
-CREATE MACRO editdist3(a, b) AS CASE WHEN strlen(a) > 1000 OR strlen(b) > 1000
-    THEN error('editdist3() of more than 1000 bytes is not allowed here') ELSE system.main.editdist3(a, b) END;
-CREATE MACRO damerau_levenshtein(a, b) AS CASE WHEN strlen(a) > 1000 OR strlen(b) > 1000
-    THEN error('damerau_levenshtein() of more than 1000 bytes is not allowed here')
+CREATE MACRO levenshtein(a, b) AS CASE WHEN strlen(a)::BIGINT * strlen(b) > 16384
+    THEN error('levenshtein() of texts of more than 128 by 128 bytes is not allowed here') ELSE system.main.levenshtein(a, b) END;
+CREATE MACRO editdist3(a, b) AS CASE WHEN strlen(a)::BIGINT * strlen(b) > 16384
+    THEN error('editdist3() of texts of more than 128 by 128 bytes is not allowed here') ELSE system.main.editdist3(a, b) END;
+CREATE MACRO damerau_levenshtein(a, b) AS CASE WHEN strlen(a)::BIGINT * strlen(b) > 16384
+    THEN error('damerau_levenshtein() of texts of more than 128 by 128 bytes is not allowed here')
     ELSE system.main.damerau_levenshtein(a, b) END;
-CREATE MACRO jaro_similarity(a, b) AS CASE WHEN strlen(a) > 1000 OR strlen(b) > 1000
-    THEN error('jaro_similarity() of more than 1000 bytes is not allowed here') ELSE system.main.jaro_similarity(a, b) END;
-CREATE MACRO jaro_winkler_similarity(a, b) AS CASE WHEN strlen(a) > 1000 OR strlen(b) > 1000
-    THEN error('jaro_winkler_similarity() of more than 1000 bytes is not allowed here')
+CREATE MACRO jaro_similarity(a, b) AS CASE WHEN strlen(a)::BIGINT * strlen(b) > 16384
+    THEN error('jaro_similarity() of texts of more than 128 by 128 bytes is not allowed here') ELSE system.main.jaro_similarity(a, b) END;
+CREATE MACRO jaro_winkler_similarity(a, b) AS CASE WHEN strlen(a)::BIGINT * strlen(b) > 16384
+    THEN error('jaro_winkler_similarity() of texts of more than 128 by 128 bytes is not allowed here')
     ELSE system.main.jaro_winkler_similarity(a, b) END;
 )sql";
 }

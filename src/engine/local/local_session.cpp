@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/json.hpp>
 #include <thread>
 
 #include "engine/local/batch_reader.h"
@@ -76,7 +77,9 @@ Result<std::unique_ptr<Session>> LocalSession::open(const LocalEngineOptions& op
     // database.
     PX_TRY(connection.execute(fmt::format(
         "SET temp_directory = {}; SET max_temp_directory_size = '{}MiB'; SET TimeZone = 'UTC'; "
-        "SET Calendar = 'gregorian'; SET enable_progress_bar = false",
+        "SET Calendar = 'gregorian'; SET enable_progress_bar = false; "
+        // The system's cache holds files already; a session that is kept must not hold them too.
+        "SET enable_external_file_cache = false",
         quote_literal(options.temp_directory.string()), options.max_temp_mb)));
     return std::unique_ptr<Session>(new LocalSession(std::move(filled), std::move(database),
                                                      std::move(connection), std::move(watchdog)));
@@ -318,6 +321,91 @@ Result<std::pair<columnar::Schema, columnar::ParquetFileInfo>> LocalSession::cop
     return std::pair(std::move(schema), std::move(info));
 }
 
+// --------------------------------------------------------------------- plans
+
+namespace {
+
+namespace json = boost::json;
+
+constexpr size_t kPlanDepth = 200;
+constexpr size_t kPlanBytes = 100'000;
+
+double number_of(const json::object& node, std::string_view name) {
+    const json::value* value = node.if_contains(name);
+    boost::system::error_code error;
+    return value != nullptr && value->is_number() ? value->to_number<double>(error) : 0;
+}
+
+/// What an operator tells of itself; nothing that may name a file.
+void append_details(const json::object& node, std::string& text) {
+    const json::value* extra = node.if_contains("extra_info");
+    if (extra == nullptr || !extra->is_object()) return;
+    for (const std::string_view name :
+         {"Projections", "Filters", "Groups", "Aggregates", "Conditions", "Join Type", "Order By",
+          "Expression", "Top"}) {
+        const json::value* value = extra->get_object().if_contains(name);
+        if (value == nullptr) continue;
+        std::string told;
+        const auto add = [&](const json::value& one) {
+            if (one.is_string()) told += (told.empty() ? "" : ", ") + std::string(one.get_string());
+        };
+        if (value->is_array()) {
+            for (const json::value& one : value->get_array()) add(one);
+        } else {
+            add(*value);
+        }
+        if (!told.empty()) text += fmt::format("  {}: {}", name, told.substr(0, 300));
+    }
+}
+
+void append_operators(const json::object& node, size_t depth, QueryPlan& plan) {
+    const json::value* name = node.if_contains("operator_name");
+    if (name == nullptr) name = node.if_contains("name");
+    const bool shown = name != nullptr && name->is_string() &&
+                       name->get_string() != "EXPLAIN_ANALYZE" && name->get_string() != "EXPLAIN";
+    if (shown) {
+        const auto rows = static_cast<int64_t>(number_of(node, "operator_cardinality"));
+        std::string label(name->get_string());
+        while (label.ends_with(' ')) label.pop_back();
+        const bool scans = label.find("SCAN") != std::string::npos || label.starts_with("READ_");
+        if (scans)
+            plan.rows_scanned += static_cast<int64_t>(number_of(node, "operator_rows_scanned"));
+        plan.text += fmt::format("{:>{}}{}  {} rows, {:.1f} ms", "", 2 * depth, label, rows,
+                                 1000 * number_of(node, "operator_timing"));
+        append_details(node, plan.text);
+        plan.text += '\n';
+    }
+    const json::value* children = node.if_contains("children");
+    if (children == nullptr || !children->is_array() || depth >= kPlanDepth ||
+        plan.text.size() >= kPlanBytes)
+        return;
+    for (const json::value& child : children->get_array()) {
+        if (child.is_object()) append_operators(child.get_object(), depth + (shown ? 1 : 0), plan);
+    }
+}
+
+/// The answer of EXPLAIN (ANALYZE, FORMAT json) as a plan without rows.
+Result<QueryResult> read_plan(QueryResult result) {
+    const auto unknown = [] {
+        return fail(ErrorCode::Internal, "DuckDB's plan has an unknown form");
+    };
+    if (result.rows.empty() || result.rows[0].empty() || !result.rows[0].back()) return unknown();
+    boost::system::error_code error;
+    json::parse_options options;
+    options.max_depth = 4 * kPlanDepth;
+    const json::value parsed = json::parse(*result.rows[0].back(), error, {}, options);
+    if (error || !parsed.is_object()) return unknown();
+    QueryPlan plan;
+    plan.bytes_scanned = static_cast<int64_t>(number_of(parsed.get_object(), "total_bytes_read"));
+    append_operators(parsed.get_object(), 0, plan);
+    QueryResult made;
+    made.elapsed_ms = result.elapsed_ms;
+    made.plan = std::move(plan);
+    return made;
+}
+
+}  // namespace
+
 // ------------------------------------------------------------------- sandbox
 
 Result<void> LocalSession::lock_down() {
@@ -365,7 +453,10 @@ Result<QueryResult> LocalSession::query_untrusted(const std::string& sql, const 
 
     // Nothing that passed can write; should something be missed, this transaction can't either.
     PX_TRY(connection_.execute("BEGIN TRANSACTION READ ONLY"));
-    Result<QueryResult> result = collect(sql, {}, limits, Watchdog::Origin::User, deadline);
+    Result<QueryResult> result =
+        collect(limits.explain ? "EXPLAIN (ANALYZE, FORMAT json) " + sql : sql, {}, limits,
+                Watchdog::Origin::User, deadline);
+    if (result && limits.explain) result = read_plan(std::move(*result));
     Result<void> ended = connection_.execute("ROLLBACK");
     if (result && !ended) return std::move(ended).error();
     return result;

@@ -32,6 +32,14 @@ constexpr std::array<std::string_view, 9> kParts = {
     "DESCENDING",        "ORDER_ASCENDING",        "ORDER_DESCENDING"};
 constexpr std::array<std::string_view, 5> kTableFunctions = {"range", "generate_series", "unnest",
                                                              "json_each", "json_tree"};
+// Their cost grows with the square of a text's length.
+constexpr std::array<std::string_view, 5> kSquareFunctions = {
+    "levenshtein", "editdist3", "damerau_levenshtein", "jaro_similarity",
+    "jaro_winkler_similarity"};
+// They make or read long texts.
+constexpr std::array<std::string_view, 8> kLongFunctions = {
+    "repeat", "lpad", "rpad", "md5", "sha1", "sha256", "hash", "json_structure"};
+
 bool contains(Names names, std::string_view name) {
     return std::find(names.begin(), names.end(), name) != names.end();
 }
@@ -117,13 +125,13 @@ class Walker {
                           "write the value into the query");
         if (!contains(kExpressions, kind))
             return refuse(object, fmt::format("{} is not allowed here", folded(kind)));
-        if (kind == "FUNCTION" || kind == "WINDOW") PX_TRY(function(object));
+        if (kind == "FUNCTION" || kind == "WINDOW") PX_TRY(function(object, lambdas));
         if (kind == "LAMBDA" && ++lambdas > 1)
             return refuse(object, "a lambda within a lambda is not allowed here");
         return members(object, scope, lambdas);
     }
 
-    Result<void> function(const json::object& object) {
+    Result<void> function(const json::object& object, int lambdas) {
         std::string name = folded(text_of(object, "function_name"));
         std::string_view schema = text_of(object, "schema");
         if (!text_of(object, "catalog").empty() || !(schema.empty() || schema == "main")) {
@@ -137,6 +145,26 @@ class Walker {
                           std::move(hint));
         }
         if (name == "printf" || name == "format") PX_TRY(format_text(object, name));
+        return heavy_function(object, name, lambdas);
+    }
+
+    /// What takes long for a single value.
+    Result<void> heavy_function(const json::object& object, const std::string& name, int lambdas) {
+        const bool is_square = contains(kSquareFunctions, name);
+        if (!is_square && !contains(kLongFunctions, name) && !name.starts_with("regexp_") &&
+            !name.starts_with("md5_"))
+            return {};
+        if (is_square && lambdas > 0) {
+            return refuse(object, fmt::format("{}() is not allowed within a lambda", name),
+                          "compare the elements as rows: FROM unnest(…)");
+        }
+        if (++heavy_calls_ > limits_.heavy_calls) {
+            return refuse(object,
+                          fmt::format("more than {} calls of {}() and functions as costly are not "
+                                      "allowed in one query",
+                                      limits_.heavy_calls, name),
+                          "ask in several queries");
+        }
         return {};
     }
 
@@ -297,6 +325,7 @@ class Walker {
     std::string_view sql_;
     const std::set<std::string>& tables_;
     const SqlGuardLimits& limits_;
+    int64_t heavy_calls_ = 0;
 };
 
 }  // namespace

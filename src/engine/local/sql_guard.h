@@ -17,6 +17,9 @@ struct SqlGuardLimits {
     size_t sql_bytes = 100'000;
     int64_t table_reads =
         256;  ///< tables and functions read, CTEs counted as often as they are used
+    /// Calls of functions that may take long for a single value. A query is stopped between two
+    /// batches of about 2,000 rows: what it does for one of them has to end soon.
+    int64_t heavy_calls = 32;
 };
 
 /// tree: answer of json_serialize_sql for sql. tables: the names that may be read, in lower case.

@@ -251,7 +251,7 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_dense(const std::vector<fl
                                                             const Deadline& deadline,
                                                             Accuracy accuracy) const {
     PX_TRY(deadline.check());
-    if (segments_.empty() || top_k == 0) return std::vector<ScoredPoint>();
+    if (point_count_ == 0 || top_k == 0) return std::vector<ScoredPoint>();
     PX_TRY(check_query(query, width_));
     const size_t stride = segments_.front().segment->stride();
     const CodeQuery coded(query.data(), width_, stride);
@@ -542,7 +542,7 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_lexical(std::string_view q
                                                               const Deadline& deadline) const {
     PX_TRY(deadline.check());
     std::vector<ScoredPoint> found;
-    if (segments_.empty() || top_k == 0) return found;
+    if (point_count_ == 0 || top_k == 0) return found;
     std::vector<std::vector<float>> scores;
     PX_TRY(score_words(Words(query), &scores, nullptr, deadline));
     const FoldedFilter folded(filter);
@@ -810,6 +810,33 @@ std::vector<uint64_t> EmbeddedView::points_in(uint32_t document) const {
         return id_of(a) < id_of(b);
     });
     return handles;
+}
+
+Result<std::shared_ptr<const CollectionView>> EmbeddedView::narrowed(
+    const Audience& audience) const {
+    std::vector<LiveSegment> segments;
+    for (const LiveSegment& live : segments_) {
+        const Segment& segment = *live.segment;
+        const StringTable& names = segment.document().names;
+        std::vector<uint8_t> admitted(names.size());
+        for (size_t code = 0; code < names.size(); ++code)
+            admitted[code] = audience.admits(names[code]) ? 1 : 0;
+        LiveSegment own{live.segment, live.deleted, 0, 0};
+        if (own.deleted.empty()) own.deleted = Bitmap(segment.point_count());
+        for (size_t ordinal = 0; ordinal < segment.point_count(); ++ordinal) {
+            if (own.deleted.test(ordinal)) continue;
+            if (admitted[segment.document().codes[ordinal]] == 0) {
+                own.deleted.set(ordinal);
+                continue;
+            }
+            ++own.living;
+            own.living_length += segment.length(ordinal);
+        }
+        // One without any point of his has nothing to tell.
+        if (own.living > 0) segments.push_back(std::move(own));
+    }
+    return std::shared_ptr<const CollectionView>(
+        std::make_shared<EmbeddedView>(manifest_, width_, std::move(segments), kernels_));
 }
 
 }  // namespace px::index

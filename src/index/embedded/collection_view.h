@@ -61,6 +61,8 @@ class EmbeddedView final : public CollectionView {
     }
     std::vector<uint64_t> points_in(uint32_t document) const override;
     std::vector<uint64_t> points_of(std::string_view document_id) const override;
+    /// Points of other documents are as deleted.
+    Result<std::shared_ptr<const CollectionView>> narrowed(const Audience& audience) const override;
 
     const std::vector<LiveSegment>& segments() const { return segments_; }
 

@@ -154,6 +154,23 @@ std::span<const uint32_t> Directory::rows_of(uint32_t number) const {
         .subspan(first_row_[number], first_row_[number + 1] - first_row_[number]);
 }
 
+Directory Directory::of_documents(const std::function<bool(std::string_view id)>& admits) const {
+    Directory part;
+    std::vector<bool> admitted(documents_.size());
+    for (uint32_t number = 0; number < documents_.size(); ++number)
+        admitted[number] = admits(document_name(number));
+    for (uint32_t place = 0; place < rows_.size(); ++place) {
+        if (!admitted[document_of_[place]]) continue;
+        Row row = rows_[place];
+        for (uint32_t* name :
+             {&row.document, &row.source, &row.author_folded, &row.category_folded})
+            *name = part.intern(names_[*name]);
+        part.rows_.push_back(row);
+    }
+    part.finish();
+    return part;
+}
+
 std::vector<bool> Directory::allowed(const FoldedFilter& folded) const {
     if (!folded.restricts) return {};
     const Filter& filter = folded.filter;

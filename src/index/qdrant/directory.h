@@ -4,6 +4,7 @@
 #pragma once
 
 #include <boost/json.hpp>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -55,6 +56,9 @@ class Directory {
     std::optional<uint32_t> find_document(std::string_view id) const;
     /// By span.start, then id.
     std::span<const uint32_t> rows_of(uint32_t number) const;
+
+    /// The rows of the documents that pass, and nothing that tells of others; finished.
+    Directory of_documents(const std::function<bool(std::string_view id)>& admits) const;
 
     /// Which rows pass; empty: all.
     std::vector<bool> allowed(const FoldedFilter& folded) const;

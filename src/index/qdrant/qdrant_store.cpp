@@ -32,7 +32,7 @@ constexpr std::pair<std::string_view, std::string_view> kIndexes[] = {
     {"chunk_id", "keyword"},      {"document_id", "keyword"},
     {"source", "keyword"},        {"ds", "keyword"},
     {"author_folded", "keyword"}, {"category_folded", "keyword"},
-    {"created_at", "integer"}};
+    {"created_at", "integer"},    {kAcl, "keyword"}};
 
 json::object match(std::string_view key, std::string_view value) {
     return {{"key", key}, {"match", json::object{{"value", value}}}};

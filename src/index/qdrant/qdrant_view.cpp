@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numeric>
 
@@ -50,7 +51,24 @@ QdrantView::QdrantView(std::shared_ptr<QdrantClient> client, Manifest manifest,
     : client_(std::move(client)),
       manifest_(std::move(manifest)),
       id_{manifest_.id},
-      directory_(std::move(directory)) {}
+      directory_(std::move(directory)),
+      shown_rows_(directory_->rows().size()) {}
+
+Result<std::shared_ptr<const CollectionView>> QdrantView::narrowed(const Audience& audience) const {
+    auto directory = std::make_shared<const Directory>(directory_->of_documents(audience.admits));
+    if (!client_) return std::shared_ptr<const CollectionView>(std::make_shared<QdrantView>(id_));
+    auto view = std::make_shared<QdrantView>(client_, manifest_, std::move(directory));
+    view->groups_ = audience.groups;
+    view->shown_rows_ = shown_rows_;
+    return std::shared_ptr<const CollectionView>(std::move(view));
+}
+
+Result<std::optional<uint32_t>> QdrantView::row_of(const Uuid& id) const {
+    std::optional<uint32_t> row = directory_->find_uuid(id);
+    // What the release's metadata denies may pass the filter of the server.
+    if (!row && !groups_) return unknown_point(*client_);
+    return row;
+}
 
 Result<void> QdrantView::fetch(Lexical* lexical, Dense* dense, const Deadline& deadline) const {
     json::array searches;
@@ -70,11 +88,13 @@ Result<void> QdrantView::fetch(Lexical* lexical, Dense* dense, const Deadline& d
             }
             missing.emplace_back(key, &wanted);
             // A weight of one: the score is how often the term stands in the point.
+            json::object filter = visible_filter(manifest_.chain);
+            if (groups_) narrow_filter(filter, *groups_);
             searches.push_back(json::object{{"query", json::object{{"indices", json::array{number}},
                                                                    {"values", json::array{1.0}}}},
                                             {"using", vector},
-                                            {"filter", visible_filter(manifest_.chain)},
-                                            {"limit", directory_->rows().size()}});
+                                            {"filter", std::move(filter)},
+                                            {"limit", shown_rows_}});
         };
         const std::lock_guard lock(mutex_);
         for (auto& [word, wanted] : lexical->words)
@@ -85,12 +105,14 @@ Result<void> QdrantView::fetch(Lexical* lexical, Dense* dense, const Deadline& d
                 wanted);
         }
     }
-    const size_t row_count = directory_->rows().size();
+    const size_t row_count = shown_rows_;
     size_t limit = 0;
     const auto dense_search = [&] {
+        json::object filter = visible_filter(manifest_.chain, *dense->folded);
+        if (groups_) narrow_filter(filter, *groups_);
         return json::object{{"query", json::array(dense->query.begin(), dense->query.end())},
                             {"using", kDense},
-                            {"filter", visible_filter(manifest_.chain, *dense->folded)},
+                            {"filter", std::move(filter)},
                             {"params", json::object{{"exact", true}}},
                             {"limit", limit}};
     };
@@ -107,8 +129,9 @@ Result<void> QdrantView::fetch(Lexical* lexical, Dense* dense, const Deadline& d
         std::vector<std::pair<uint32_t, uint32_t>> found;
         found.reserve(lists[i].size());
         for (const Hit& hit : lists[i]) {
-            const auto row = directory_->find_uuid(hit.id);
-            if (!row || !(hit.score >= 1)) return unknown_point(*client_);
+            const auto row = PX_TRY(row_of(hit.id));
+            if (!(hit.score >= 1)) return unknown_point(*client_);
+            if (!row) continue;
             found.emplace_back(*row, static_cast<uint32_t>(std::lround(hit.score)));
         }
         std::sort(found.begin(), found.end());
@@ -129,9 +152,16 @@ Result<void> QdrantView::fetch(Lexical* lexical, Dense* dense, const Deadline& d
     }
     if (dense == nullptr) return {};
     std::vector<Hit> hits = lists.back();
+    // The score of the last point that is wanted; -inf: there are too few yet.
+    const auto least = [&]() -> Result<float> {
+        size_t known = 0;
+        for (const Hit& hit : hits) {
+            if (PX_TRY(row_of(hit.id)) && ++known == dense->top_k) return hit.score;
+        }
+        return -std::numeric_limits<float>::infinity();
+    };
     // Points of one score come in the order of their ids, so all of them must be known.
-    while (hits.size() == limit && limit < row_count && hits.size() >= dense->top_k &&
-           hits.back().score >= hits[dense->top_k - 1].score) {
+    while (hits.size() == limit && limit < row_count && hits.back().score >= PX_TRY(least())) {
         limit = std::min(row_count, 4 * limit);
         const json::value more = PX_TRY(client_->call(
             "POST", "/points/query/batch", json::object{{"searches", json::array{dense_search()}}},
@@ -139,9 +169,7 @@ Result<void> QdrantView::fetch(Lexical* lexical, Dense* dense, const Deadline& d
         hits = std::move(PX_TRY(parse_hits(more, 1)).front());
     }
     for (const Hit& hit : hits) {
-        const auto row = directory_->find_uuid(hit.id);
-        if (!row) return unknown_point(*client_);
-        dense->found.push_back({*row, hit.score});
+        if (const auto row = PX_TRY(row_of(hit.id))) dense->found.push_back({*row, hit.score});
     }
     // Rows ascend by id.
     keep_best(dense->found, dense->top_k, [](const ScoredPoint& a, const ScoredPoint& b) {

@@ -5,6 +5,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -54,6 +55,8 @@ class QdrantView final : public CollectionView {
     std::string_view document_name(uint32_t document) const override;
     std::vector<uint64_t> points_in(uint32_t document) const override;
     std::vector<uint64_t> points_of(std::string_view document_id) const override;
+    /// Qdrant filters by the groups of each point; the directory holds the audience's rows alone.
+    Result<std::shared_ptr<const CollectionView>> narrowed(const Audience& audience) const override;
 
   private:
     using PostingsPtr = std::shared_ptr<const Postings>;
@@ -77,11 +80,15 @@ class QdrantView final : public CollectionView {
     std::vector<uint32_t> best_documents(const std::vector<double>& scores, size_t top_k,
                                          const FoldedFilter& folded) const;
     Result<void> check_handles(const std::vector<uint64_t>& handles) const;
+    /// The row of a hit; nullopt: not the audience's. Errors: Corrupt (not the release's).
+    Result<std::optional<uint32_t>> row_of(const Uuid& id) const;
 
     std::shared_ptr<QdrantClient> client_;
     Manifest manifest_;
     ManifestId id_;
     std::shared_ptr<const Directory> directory_;
+    std::optional<std::vector<std::string>> groups_;  ///< of the audience of a narrowed view
+    size_t shown_rows_ = 0;                           ///< of the release, the audience's or not
 
     /// Both caches are emptied when they are full: what is asked often is soon there again.
     mutable std::mutex mutex_;

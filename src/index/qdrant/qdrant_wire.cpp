@@ -201,6 +201,13 @@ Digest digest_of(const Point& point) {
     number(point.span.end);
     hash.update(
         {reinterpret_cast<const char*>(point.vector.data()), point.vector.size() * sizeof(float)});
+    if (point.acl) {
+        number(static_cast<int64_t>(point.acl->size()));
+        for (const std::string& group : *point.acl) {
+            number(static_cast<int64_t>(group.size()));
+            hash.update(group);
+        }
+    }
     const Sha256Digest whole = hash.finish();
     Digest digest{};
     std::memcpy(digest.data(), whole.data(), digest.size());
@@ -239,6 +246,15 @@ void append_point(std::string& out, const Point& point, const Lexicon& lexicon, 
     text("text", point.text);
     if (point.created_at)
         fmt::format_to(std::back_inserter(out), ",\"created_at\":{}", *point.created_at);
+    if (point.acl) {
+        // An empty list would look like none: nobody is in the group without a name.
+        out += ",\"acl\":[";
+        for (size_t i = 0; i < point.acl->size(); ++i) {
+            if (i > 0) out += ',';
+            append_json(out, (*point.acl)[i]);
+        }
+        out += point.acl->empty() ? "\"\"]" : "]";
+    }
     fmt::format_to(std::back_inserter(out), ",\"start\":{},\"end\":{}}}}}", point.span.start,
                    point.span.end);
 }
@@ -282,6 +298,14 @@ json::object visible_filter(const Chain& chain, const FoldedFilter& folded) {
         must.push_back(json::object{{"key", "created_at"}, {"range", std::move(range)}});
     }
     return filter;
+}
+
+void narrow_filter(json::object& filter, const std::vector<std::string>& groups) {
+    std::vector<std::string> any = groups;
+    any.emplace_back("*");
+    filter["must"].as_array().push_back(json::object{
+        {"should",
+         json::array{any_of(kAcl, any), json::object{{"is_empty", json::object{{"key", kAcl}}}}}}});
 }
 
 Result<json::value> parse_result(std::string_view body) {

@@ -27,6 +27,8 @@ inline constexpr std::string_view kDirectory = "directory";
 inline constexpr std::string_view kReleasedAt = "released_at";
 inline constexpr std::string_view kRetiredAt = "retired_at";
 inline constexpr std::string_view kGeneration = "generation";
+/// Groups that may read a chunk; absent: everybody.
+inline constexpr std::string_view kAcl = "acl";
 /// Named vectors.
 inline constexpr std::string_view kDense = "dense";
 inline constexpr std::string_view kWords = "words";
@@ -81,6 +83,9 @@ void append_generation(Chain& chain, int64_t generation);
 json::object visible_filter(const Chain& chain);
 /// The same within a user's filter.
 json::object visible_filter(const Chain& chain, const FoldedFilter& folded);
+/// Narrows a filter to points that somebody of these groups may read: those that name one of them
+/// or everybody, and those that name nobody at all.
+void narrow_filter(json::object& filter, const std::vector<std::string>& groups);
 
 /// The "result" of a 2xx answer. Errors: Corrupt.
 Result<json::value> parse_result(std::string_view body);
