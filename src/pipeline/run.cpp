@@ -14,6 +14,7 @@
 #include "base/parallel.h"
 #include "pipeline/execution.h"
 #include "pipeline/graph.h"
+#include "pipeline/lock_watch.h"
 #include "store/local/local_object_store.h"
 
 namespace px::pipeline {
@@ -179,8 +180,8 @@ std::string joined(const std::vector<std::string>& reasons) {
 /// From staged to published, for a run that has landed.
 Result<RunReport> carry_through(RunExecution& execution, const RunServices& services,
                                 const Definition& definition, bool retry, catalog::Catalog& catalog,
-                                const catalog::RunId& run, const PipelineLock& lock,
-                                const Deadline& deadline) {
+                                const catalog::RunId& run, LockWatch& watch) {
+    const Deadline& deadline = watch.deadline();
     const auto finish = [&](catalog::RunState state, const std::string& message) {
         execution.fill_source_reports();
         execution.note_elapsed();
@@ -198,7 +199,7 @@ Result<RunReport> carry_through(RunExecution& execution, const RunServices& serv
     if (!before) {
         // What may pass is taken up where it stopped, by the next call; else that one begins anew,
         // and finds the staged files again.
-        Error error = std::move(before).error();
+        Error error = watch.told(std::move(before)).error();
         if (error.code == ErrorCode::Cancelled) {
             error = fail(ErrorCode::Cancelled, "interrupted",
                          "`px run` takes it up where it stopped, `px run --restart` begins anew");
@@ -218,7 +219,7 @@ Result<RunReport> carry_through(RunExecution& execution, const RunServices& serv
     }
     execution.fill_source_reports();
     log_report(execution.report());
-    PX_TRY(lock.check());
+    PX_TRY(watch.check());
     PX_TRY(perform_stages(execution, services, definition, {Stage::Publish}, retry, deadline)
                .context(fmt::format("run {}; publishing began, the next `px run` finishes it",
                                     run.value)));
@@ -236,9 +237,10 @@ Result<std::unique_ptr<catalog::Catalog>> open_if_there(const RunServices& servi
 
 /// Finishes or gives up what earlier processes left. Returns the report of the run for that date,
 /// if it was among them.
-Result<std::optional<RunReport>> finish_earlier_runs(
-    const RunServices& services, const RunRequest& request, const PipelineLock& lock,
-    const Scratch& scratch, std::unique_ptr<catalog::Catalog>& catalog, const Deadline& deadline) {
+Result<std::optional<RunReport>> finish_earlier_runs(const RunServices& services,
+                                                     const RunRequest& request, LockWatch& watch,
+                                                     const Scratch& scratch,
+                                                     std::unique_ptr<catalog::Catalog>& catalog) {
     std::optional<RunReport> same_ds;
     if (!catalog) return same_ds;
     const std::vector<catalog::Run> unfinished = PX_TRY(catalog->unfinished_runs());
@@ -273,11 +275,11 @@ Result<std::optional<RunReport>> finish_earlier_runs(
             PX_TRY(give_up(old, "interrupted before everything was landed"));
             continue;
         }
-        Result<void> landed =
-            perform_stages(execution, services, definition, {Stage::Land}, request.retry, deadline);
+        Result<void> landed = perform_stages(execution, services, definition, {Stage::Land},
+                                             request.retry, watch.deadline());
         if (!landed) return std::move(landed).error().with("run " + old.id.value);
-        Result<RunReport> report = carry_through(execution, services, definition, request.retry,
-                                                 *catalog, old.id, lock, deadline);
+        Result<RunReport> report =
+            carry_through(execution, services, definition, request.retry, *catalog, old.id, watch);
         if (!report) {
             // Whoever changed the pipeline file meanwhile did so to get past this.
             const std::optional<catalog::Run> now = PX_TRY(catalog->run(old.id));
@@ -334,10 +336,11 @@ Result<PipelineLock> PipelineLock::acquire(const RunServices& services, catalog:
 }
 
 Result<RunReport> run(const RunServices& services, const RunRequest& request,
-                      const Deadline& deadline) {
+                      const Deadline& caller) {
     const auto started = std::chrono::steady_clock::now();
     const PipelineLock lock =
         PX_TRY(PipelineLock::acquire(services, catalog::LockMode::Exclusive, {started, {}}));
+    LockWatch watch([&] { return lock.check(); }, caller);
     const Scratch scratch = PX_TRY(Scratch::create(services.work_folder / "scratch"));
     PX_TRY(parse_date(request.ds).context("the logical date (--ds)"));
     const auto done = [&](RunReport report) {
@@ -347,12 +350,13 @@ Result<RunReport> run(const RunServices& services, const RunRequest& request,
     };
     std::unique_ptr<catalog::Catalog> catalog = PX_TRY(open_if_there(services));
     std::optional<RunReport> finished_same_ds =
-        PX_TRY(finish_earlier_runs(services, request, lock, scratch, catalog, deadline));
+        PX_TRY(watch.told(finish_earlier_runs(services, request, watch, scratch, catalog)));
 
     const Definition& definition = services.definition;
     RunExecution execution(services, definition, request.ds, RunExecution::Purpose::Run,
                            services.lake, scratch.path());
-    Result<void> looked = execution.look(catalog.get(), request.input, deadline);
+    Result<void> looked =
+        watch.told(execution.look(catalog.get(), request.input, watch.deadline()));
     if (looked && !execution.anything_changed()) {
         if (finished_same_ds) return done(std::move(*finished_same_ds));
         execution.fill_source_reports();
@@ -366,14 +370,14 @@ Result<RunReport> run(const RunServices& services, const RunRequest& request,
     if (services.step) services.step("run.begun");
     if (looked) looked = execution.begin(*catalog, begun);
     if (looked) {
-        looked =
-            perform_stages(execution, services, definition, {Stage::Land}, request.retry, deadline);
+        looked = watch.told(perform_stages(execution, services, definition, {Stage::Land},
+                                           request.retry, watch.deadline()));
     }
     if (!looked)
         return done(
             PX_TRY(end_before_landed(execution, *catalog, begun, std::move(looked).error())));
-    return done(PX_TRY(carry_through(execution, services, definition, request.retry, *catalog,
-                                     begun.id, lock, deadline)));
+    return done(PX_TRY(
+        carry_through(execution, services, definition, request.retry, *catalog, begun.id, watch)));
 }
 
 namespace {
@@ -407,9 +411,10 @@ Result<bool> report_ended(const catalog::Run& run, TaskReport& report) {
 }
 
 Result<void> look_task(const RunServices& services, const TaskRequest& request, TaskReport& report,
-                       const Deadline& deadline) {
+                       const Deadline& caller) {
     const PipelineLock lock = PX_TRY(PipelineLock::acquire(
-        services, catalog::LockMode::Exclusive, Deadline::after(request.lock_wait, deadline.stop)));
+        services, catalog::LockMode::Exclusive, Deadline::after(request.lock_wait, caller.stop)));
+    LockWatch watch([&] { return lock.check(); }, caller);
     const Scratch scratch = PX_TRY(Scratch::create(services.work_folder / "scratch"));
     std::unique_ptr<catalog::Catalog> catalog = PX_TRY(open_if_there(services));
     if (catalog) {
@@ -430,10 +435,11 @@ Result<void> look_task(const RunServices& services, const TaskRequest& request, 
     }
     RunRequest earlier;
     earlier.ds = request.ds;
-    PX_TRY(finish_earlier_runs(services, earlier, lock, scratch, catalog, deadline));
+    PX_TRY(watch.told(finish_earlier_runs(services, earlier, watch, scratch, catalog)));
     RunExecution execution(services, services.definition, request.ds, RunExecution::Purpose::Run,
                            services.lake, scratch.path());
-    Result<void> looked = execution.look(catalog.get(), RunRequest::Input::Outside, deadline);
+    Result<void> looked =
+        watch.told(execution.look(catalog.get(), RunRequest::Input::Outside, watch.deadline()));
     if (looked && !execution.anything_changed()) {
         report.result = TaskResult::NothingToDo;
         return {};
@@ -463,6 +469,7 @@ Result<void> later_task(const RunServices& services, const TaskRequest& request,
     const PipelineLock lock = PX_TRY(PipelineLock::acquire(
         services, publishes ? catalog::LockMode::Exclusive : catalog::LockMode::Shared,
         Deadline::after(request.lock_wait, deadline.stop)));
+    LockWatch watch([&] { return lock.check(); }, deadline);
     const auto unknown = [&] {
         return fail(ErrorCode::NotFound, fmt::format("no run is called '{}'", request.run),
                     "`px task look` with the same --run-id begins it, or says that there is "
@@ -506,7 +513,7 @@ Result<void> later_task(const RunServices& services, const TaskRequest& request,
                     fmt::format("task look of run {} was interrupted", run->id.value),
                     "Begin it anew with `px task look`");
     }
-    const Deadline own = limited(deadline, definition.retries.timeout);
+    const Deadline own = limited(watch.deadline(), definition.retries.timeout);
     if (publishes) {
         for (const Task& before : make_graph(definition)) {
             if (before.stage != Stage::Look && before.stage != Stage::Publish)
@@ -514,9 +521,9 @@ Result<void> later_task(const RunServices& services, const TaskRequest& request,
         }
         PX_TRY(execution.check_tables());
         execution.fill_source_reports();
-        PX_TRY(lock.check());
+        PX_TRY(watch.check());
     }
-    Result<void> done = execution.perform(task, own);
+    Result<void> done = watch.told(execution.perform(task, own));
     const bool lands = task.stage == Stage::Land;
     if (!done && lands &&
         (done.error().code == ErrorCode::ContractViolated ||
