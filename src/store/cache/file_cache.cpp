@@ -26,6 +26,7 @@ constexpr std::string_view kSum = ".sum";
 constexpr size_t kIdDigits = 32;
 constexpr size_t kCheckedMax = 1'000'000;
 constexpr size_t kPieceBytes = 1 << 20;
+constexpr int64_t kSumBytesMax = 96;
 
 class Descriptor {
   public:
@@ -130,6 +131,7 @@ class FileCache::Lock {
         }
         return Lock(std::move(file));
     }
+    int descriptor() const { return file_.get(); }
 
   private:
     explicit Lock(Descriptor file) : file_(std::move(file)) {}
@@ -226,9 +228,43 @@ Result<int64_t> FileCache::used_bytes() const {
     return used;
 }
 
-/// Under the lock "space". Removes what dead processes left and the longest unused copies until
-/// `bytes` more fit below the limit.
-Result<void> FileCache::make_room(const CachedFile& file, int64_t bytes) const {
+/// The bytes in use as whoever added the last copy wrote them down, at least: what was removed
+/// since is still counted. nullopt: not known.
+std::optional<int64_t> FileCache::read_count(const Lock& space) {
+    char text[24];
+    const ssize_t got = ::pread(space.descriptor(), text, sizeof text, 0);
+    if (got < 2 || text[got - 1] != '\n') return std::nullopt;
+    int64_t count = 0;
+    const auto [end, code] = std::from_chars(text, text + got - 1, count);
+    if (code != std::errc() || end != text + got - 1 || count < 0) return std::nullopt;
+    return count;
+}
+
+void FileCache::write_count(const Lock& space, int64_t count) {
+    const std::string text = fmt::format("{:020}\n", count);
+    if (::pwrite(space.descriptor(), text.data(), text.size(), 0) !=
+        static_cast<ssize_t>(text.size()))
+        (void)::ftruncate(space.descriptor(), 0);
+}
+
+/// Makes room for a copy of `bytes` more and its sum, and counts them.
+Result<void> FileCache::make_room(const Lock& space, const CachedFile& file, int64_t bytes) {
+    if (is_counted_) {
+        const auto count = read_count(space);
+        if (count && *count + bytes + kSumBytesMax <= options_.limit_bytes) {
+            write_count(space, *count + bytes + kSumBytesMax);
+            return {};
+        }
+    }
+    const int64_t used = PX_TRY(drop_until(file, bytes));
+    write_count(space, used + bytes + kSumBytesMax);
+    is_counted_ = true;
+    return {};
+}
+
+/// Under the lock "space". Removes what dead processes left and, where the limit demands it, the
+/// longest unused copies. Returns the bytes still in use.
+Result<int64_t> FileCache::drop_until(const CachedFile& file, int64_t bytes) const {
     struct Copy {
         int64_t used_at;
         int64_t size_bytes;
@@ -259,13 +295,15 @@ Result<void> FileCache::make_room(const CachedFile& file, int64_t bytes) const {
         return fail_errno(error.value(),
                           "cannot read the cache's folder " + options_.folder.string());
     }
-    if (used + bytes <= options_.limit_bytes) return {};
+    if (used + bytes <= options_.limit_bytes) return used;
+    // Some more than is needed now, so that not every copy from now on looks at all files.
+    const int64_t wanted = options_.limit_bytes - options_.limit_bytes / 32;
     std::sort(copies.begin(), copies.end(), [](const Copy& a, const Copy& b) {
         return std::tie(a.used_at, a.path) < std::tie(b.used_at, b.path);
     });
     const int64_t oldest_kept = now_seconds() - options_.keep_for.count();
     for (const Copy& copy : copies) {
-        if (used + bytes <= options_.limit_bytes || copy.used_at > oldest_kept) break;
+        if (used + bytes <= wanted || copy.used_at > oldest_kept) break;
         // A lock that is taken means that the copy is in use just now.
         const auto lock =
             Lock::take(options_.folder, copy.id.substr(0, 2), LOCK_EX, Lock::Wait::No);
@@ -278,7 +316,7 @@ Result<void> FileCache::make_room(const CachedFile& file, int64_t bytes) const {
         ::unlink(sum.c_str());
         if (::unlink(copy.path.c_str()) == 0) used -= copy.size_bytes;
     }
-    if (used + bytes <= options_.limit_bytes) return {};
+    if (used + bytes <= options_.limit_bytes) return used;
     return fail(ErrorCode::ResourceExhausted,
                 fmt::format("the cache {} has no room for the {} bytes of {}: it may hold {} "
                             "bytes, and {} were used within the last {} minutes",
@@ -287,7 +325,8 @@ Result<void> FileCache::make_room(const CachedFile& file, int64_t bytes) const {
                 "Raise the limit of the cache");
 }
 
-/// Gives a complete temporary file its name. Under the lock of its id.
+/// Gives a complete temporary file its name. Under the lock of its id. Not forced to the disk: a
+/// copy that lost its bytes with the power does not have its SHA-256, and is fetched again.
 Result<void> FileCache::finish(const CachedFile& file, const Names& names,
                                const std::filesystem::path& temporary,
                                const std::string& sha256_hex) {
@@ -297,16 +336,13 @@ Result<void> FileCache::finish(const CachedFile& file, const Names& names,
         const Descriptor out(::open(sum.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
         const std::string text = sum_text(file.size_bytes, sha256_hex);
         if (!out.is_open() ||
-            ::write(out.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-            ::fsync(out.get()) != 0)
+            ::write(out.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
             return fail_errno(errno, "cannot write " + sum.string());
     }
     if (::rename(sum.c_str(), names.sum.c_str()) != 0 ||
         ::rename(temporary.c_str(), names.copy.c_str()) != 0)
         return fail_errno(errno, "cannot rename " + temporary.string());
     unlink_sum.keep();
-    const Descriptor folder(::open(options_.folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (folder.is_open()) ::fsync(folder.get());
     const std::lock_guard lock(mutex_);
     checked_.insert(names.id);
     return {};
@@ -333,7 +369,7 @@ Result<std::filesystem::path> FileCache::get(
     {
         // The room is taken while it is known to be there: the file has its size from the start.
         const Lock space = PX_TRY(Lock::take(options_.folder, "space", LOCK_EX, Lock::Wait::Yes));
-        PX_TRY(make_room(file, file.size_bytes));
+        PX_TRY(make_room(space, file, file.size_bytes));
         out = Descriptor(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
         if (!out.is_open()) return fail_errno(errno, what);
         ::flock(out.get(), LOCK_EX);
@@ -359,7 +395,6 @@ Result<std::filesystem::path> FileCache::get(
             fmt::format("{} arrived damaged: its MD5 is not what the store says", file.shown),
             "Try again; if it stays so, the stored file is damaged");
     }
-    if (::fsync(out.get()) != 0) return fail_errno(errno, what);
     PX_TRY(finish(file, names, temporary, digests->sha256_hex));
     unlink_temporary.keep();
     return names.copy;
@@ -375,7 +410,7 @@ bool FileCache::adopt(const CachedFile& file, const std::filesystem::path& path)
     Descriptor in;
     {
         const auto space = Lock::take(options_.folder, "space", LOCK_EX, Lock::Wait::Yes);
-        if (!space || !make_room(file, file.size_bytes)) return false;
+        if (!space || !make_room(*space, file, file.size_bytes)) return false;
         in = Descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
         struct stat status {};
         if (!in.is_open() || ::fstat(in.get(), &status) != 0 || status.st_size != file.size_bytes ||
@@ -388,7 +423,7 @@ bool FileCache::adopt(const CachedFile& file, const std::filesystem::path& path)
     const timespec long_ago{now_seconds() - options_.keep_for.count() - 1, 0};
     const timespec times[2] = {long_ago, long_ago};
     ::futimens(in.get(), times);
-    if (::fsync(in.get()) == 0 && finish(file, names, temporary, file.sha256_hex)) return true;
+    if (finish(file, names, temporary, file.sha256_hex)) return true;
     return ::rename(temporary.c_str(), path.c_str()) != 0;
 }
 

@@ -6,14 +6,17 @@
 // before it uses the copy for the first time; a damaged one is fetched again.
 //
 // In the folder: ID.EXT the copy, ID.sum its size and SHA-256, .px-tmp-… one under way (flock'ed by
-// its writer), locks/00 … ff what processes wait on, locks/space while room is made. All of it may
-// be deleted when no process works.
+// its writer), locks/00 … ff what processes wait on, locks/space while room is made: it holds the
+// bytes in use, so that a copy is added without a look at all others; each process counts them
+// itself before it adds its first. All of it may be deleted when no process works.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_set>
 
@@ -70,7 +73,10 @@ class FileCache {
     Result<void> make_folders() const;
     /// The copy when it is there and sound; touches it. Under a lock of its id.
     Result<bool> is_sound(const CachedFile& file, const Names& names);
-    Result<void> make_room(const CachedFile& file, int64_t bytes) const;
+    static std::optional<int64_t> read_count(const Lock& space);
+    static void write_count(const Lock& space, int64_t count);
+    Result<void> make_room(const Lock& space, const CachedFile& file, int64_t bytes);
+    Result<int64_t> drop_until(const CachedFile& file, int64_t bytes) const;
     Result<void> finish(const CachedFile& file, const Names& names,
                         const std::filesystem::path& temporary, const std::string& sha256_hex);
 
@@ -78,6 +84,8 @@ class FileCache {
     std::mutex mutex_;
     /// Ids whose copies this process has checked. Bounded; see is_sound.
     std::unordered_set<std::string> checked_;
+    /// This process has counted the bytes in use.
+    std::atomic<bool> is_counted_ = false;
 };
 
 }  // namespace px::store

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <fstream>
 #include <thread>
 #include <vector>
 
@@ -137,6 +138,26 @@ TEST(FileCache, TheLongestUnusedGoFirstAndTheLimitHolds) {
     // What went is fetched again.
     ASSERT_THAT(cache.get(file_of("b", bytes), origin.giving(bytes)), IsOk());
     EXPECT_EQ(origin.fetches, 6);
+}
+
+TEST(FileCache, TheLimitHoldsForSeveralThatShareAFolderWhateverTheirCountSays) {
+    TempDir dir;
+    Origin origin;
+    const std::string bytes(1000, 'x');
+    FileCache one({.folder = dir.path(), .limit_bytes = 5000});
+    FileCache other({.folder = dir.path(), .limit_bytes = 5000});
+    for (int i = 0; i < 24; ++i) {
+        FileCache& cache = i % 3 == 0 ? one : other;
+        const auto path = cache.get(file_of(std::to_string(i), bytes), origin.giving(bytes));
+        ASSERT_THAT(path, IsOk()) << i;
+        make_old(*path, 10'000 - i);
+        ASSERT_LE(cache.used_bytes().value(), 5000) << i;
+        const auto left = std::filesystem::directory_iterator(dir.path());
+        ASSERT_GE(std::distance(begin(left), end(left)), i < 4 ? 2 * i + 2 : 8) << i;
+        // A count that is lost is made anew.
+        if (i == 12) std::ofstream(dir.path() / "locks" / "space") << "nonsense";
+        if (i == 15) std::filesystem::resize_file(dir.path() / "locks" / "space", 0);
+    }
 }
 
 TEST(FileCache, WhatWasJustHandedOutStaysAndTheErrorSaysWhatToDo) {
