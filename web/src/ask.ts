@@ -22,6 +22,13 @@ interface Filters {
     to?: string;
 }
 
+/** What a question is asked in; asking it again keeps it. */
+interface Context {
+    history: string[];
+    filters: Filters | null;
+    asOf: number | null;
+}
+
 export class AskView implements View {
     private readonly form = byId<HTMLFormElement>('ask-form');
     private readonly input = byId<HTMLTextAreaElement>('question');
@@ -118,7 +125,11 @@ export class AskView implements View {
         return Object.keys(filters).length > 0 ? filters : null;
     }
 
-    private async ask(text: string, without: string[] = []): Promise<void> {
+    private context(): Context {
+        return { history: this.history.slice(-6), filters: this.filters(), asOf: app.asOf };
+    }
+
+    private async ask(text: string, without: string[] = [], context: Context = this.context()): Promise<void> {
         const question = text.trim();
         if (question === '' || this.running) return;
         const controller = new AbortController();
@@ -130,18 +141,17 @@ export class AskView implements View {
 
         const turn = new Turn(
             question,
-            () => void this.ask(question, without),
-            (constraint) => void this.ask(question, [...without, constraint.text]),
+            () => void this.ask(question, without, context),
+            (constraint) => void this.ask(question, [...without, constraint.text], context),
         );
         this.log.append(turn.element);
         turn.element.scrollIntoView({ block: 'start', behavior: reducedMotion() ? 'auto' : 'smooth' });
         const body: Record<string, unknown> = { question, stream: true };
-        const filters = this.filters();
-        if (filters) body['filters'] = filters;
-        if (app.asOf !== null) body['as_of'] = app.asOf;
+        if (context.filters) body['filters'] = context.filters;
+        if (context.asOf !== null) body['as_of'] = context.asOf;
         if (without.length > 0) body['without'] = without;
-        if (this.history.length > 0) body['history'] = this.history.slice(-6);
-        turn.describe(filters);
+        if (context.history.length > 0) body['history'] = context.history;
+        turn.describe(context);
         try {
             const response = await post('/v1/ask', body, { signal: controller.signal, headers: { Accept: 'text/event-stream' } });
             if (!response.body) throw new OfflineError();
@@ -195,9 +205,9 @@ class Turn {
         this.element = h('article', { class: 'turn' }, h('h2', { class: 'turn-question' }, question), this.scope, this.body);
     }
 
-    describe(filters: Filters | null): void {
+    describe({ filters, asOf }: Context): void {
         const parts: string[] = [];
-        if (app.asOf !== null) parts.push(`as of release ${app.asOf}`);
+        if (asOf !== null) parts.push(`as of release ${asOf}`);
         if (filters?.authors) parts.push(`by ${filters.authors.join(', ')}`);
         if (filters?.from) parts.push(`from ${day(filters.from)}`);
         if (filters?.to) parts.push(`to ${day(filters.to)}`);

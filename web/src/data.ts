@@ -117,7 +117,7 @@ function row(table: Table): HTMLElement {
                 { class: 'row-head' },
                 icon('chevron'),
                 h('span', { class: 'row-name' }, h('code', {}, table.name)),
-                h('span', { class: 'row-facts' }, [`version ${table.version}`, table.row_count === null ? 'rows unknown' : plural(table.row_count, 'row'), plural(table.columns.length, 'column'), plural(table.file_count, 'file'), bytes(table.size_bytes)].join(' · ')),
+                h('span', { class: 'row-facts' }, facts(table).join(' · ')),
             ),
             h(
                 'div',
@@ -127,6 +127,13 @@ function row(table: Table): HTMLElement {
             ),
         ),
     );
+}
+
+function facts(table: Table): string[] {
+    const said = [`version ${table.version}`, table.row_count === null ? 'rows unknown' : plural(table.row_count, 'row'), plural(table.columns.length, 'column')];
+    if (table.file_count !== null) said.push(plural(table.file_count, 'file'));
+    if (table.size_bytes !== null) said.push(bytes(table.size_bytes));
+    return said;
 }
 
 function quoted(name: string): string {

@@ -39,14 +39,19 @@ function showView(): void {
     views[name]?.show();
 }
 
+/** With the count, unless it is withheld. */
+function known(text: string, number: number | null, name: string): string {
+    return number === null ? text : `${text} · ${plural(number, name)}`;
+}
+
 function showHealth(health: Health): void {
     byId('pipeline').textContent = health.pipeline;
     byId('version').textContent = health.version;
     const status = byId('status');
     const release = health.release;
     status.className = health.status === 'ok' ? 'status status-good' : 'status status-warn';
-    byId('status-text').textContent = release ? `Release ${release.id} · ${plural(release.documents, 'document')}` : 'Nothing released yet';
-    status.title = release ? `Published ${time(release.published_at)} UTC · ${plural(health.points, 'passage')} · ${health.model}` : 'Run the pipeline with px run';
+    byId('status-text').textContent = release ? known(`Release ${release.id}`, release.documents, 'document') : 'Nothing released yet';
+    status.title = release ? `${known(`Published ${time(release.published_at)} UTC`, health.points, 'passage')} · ${health.model}` : 'Run the pipeline with px run';
     const id = release?.id ?? null;
     if (id !== newest) {
         const first = newest === null;

@@ -65,6 +65,6 @@ function card(release: Release, newest: boolean): HTMLElement {
     );
 }
 
-function figure(value: number, name: string): HTMLElement {
-    return h('div', { class: 'figure' }, h('b', {}, count(value)), h('span', {}, name));
+function figure(value: number | null, name: string): HTMLElement | null {
+    return value === null ? null : h('div', { class: 'figure' }, h('b', {}, count(value)), h('span', {}, name));
 }

@@ -84,13 +84,14 @@ export interface Verification {
     reason: string;
 }
 
+/** Counts that are null: who reads sees only some of what is counted (docs/policies.md). */
 export interface Release {
     id: number;
     run: string;
     ds: string;
     published_at: string;
-    documents: number;
-    chunks: number;
+    documents: number | null;
+    chunks: number | null;
     tables: Record<string, number>;
     index_manifest: string;
 }
@@ -121,8 +122,8 @@ export interface Table {
     version: number;
     columns: { name: string; type: string; nullable: boolean }[];
     partition_columns: string[];
-    file_count: number;
-    size_bytes: number;
+    file_count: number | null;
+    size_bytes: number | null;
     row_count: number | null;
 }
 
@@ -143,7 +144,7 @@ export interface Health {
     version: string;
     pipeline: string;
     release: Release | null;
-    points: number;
+    points: number | null;
     model: string;
 }
 

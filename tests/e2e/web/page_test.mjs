@@ -180,6 +180,56 @@ try {
         assert.equal(await again.locator('.constraint').count(), 0);
     });
 
+    await scenario('asked-again', {}, async (page) => {
+        const bodies = [];
+        page.on('request', (request) => {
+            if (request.url().endsWith('/v1/ask')) bodies.push(request.postDataJSON());
+        });
+        await page.goto(base);
+        const author = await page.locator('#filter-author option').nth(1).getAttribute('value', { timeout: 10000 });
+        await ask(page, 'What is the financial outlook?');
+        await page.click('#filter-toggle');
+        await page.fill('#filter-to', '2199-12-31');
+        const turn = await ask(page, `And what does ${author} say?`);
+        await page.click('#filter-clear');
+        await turn.locator('.constraint').click();
+        await page.locator('.turn').nth(2).locator('.answer-footer').waitFor();
+        const [, first, again] = bodies;
+        assert.deepEqual(first.history, ['What is the financial outlook?']);
+        assert.ok(again.without.length > 0);
+        // The same question in the same place: neither its own rewriting nor what the fields say by now.
+        assert.deepEqual({ ...again, without: undefined }, { ...first, without: undefined });
+        assert.match(await page.locator('.turn').nth(2).locator('.answer-scope').innerText(), /to 31 Dec 2199/);
+    });
+
+    await scenario('withheld-counts', {}, async (page, shot) => {
+        const withheld = ['file_count', 'size_bytes', 'row_count', 'documents', 'chunks', 'points'];
+        const hide = (value) => {
+            if (value === null || typeof value !== 'object') return;
+            for (const key of Object.keys(value)) {
+                if (withheld.includes(key) && typeof value[key] === 'number') value[key] = null;
+                else if (key !== 'tables' || Array.isArray(value[key])) hide(value[key]);
+            }
+        };
+        await page.route(/\/v1\/(releases|tables)|\/health/, async (route) => {
+            const response = await route.fetch();
+            const json = await response.json();
+            hide(json);
+            await route.fulfill({ response, json });
+        });
+        await page.goto(`${base}/#/releases`);
+        await page.locator('#view-releases .card').first().waitFor();
+        await page.locator('.status-good').waitFor();
+        await page.click('#nav-data');
+        await page.locator('#tables-body .row').first().waitFor();
+        await shot('1-data');
+        for (const name of ['#nav-releases', '#nav-data']) {
+            await page.click(name);
+            const text = `${await page.locator('body').innerText()} ${await page.locator('#status').getAttribute('title')}`;
+            assert.equal(text.match(/.{0,40}(null|NaN|undefined).{0,20}/)?.[0] ?? '', '');
+        }
+    });
+
     await scenario('as-of', {}, async (page, shot) => {
         await page.goto(`${base}/#/releases`);
         const cards = page.locator('#view-releases .card');
