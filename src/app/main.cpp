@@ -180,6 +180,7 @@ int main(int count, char** words) {
     px::app::add_eval_command(cli, context);
     px::app::add_history_commands(cli, context);
     px::app::add_migrate_command(cli, context);
+    px::app::add_backup_commands(cli, context);
     px::app::add_serve_commands(cli, context);
     px::app::add_schedule_commands(cli, context);
     px::app::add_setup_commands(cli, context);

@@ -45,6 +45,7 @@ void add_eval_command(CLI::App& cli, CommandContext& context);   // eval
 void add_history_commands(
     CLI::App& cli, CommandContext& context);  // status runs releases tables quarantine vacuum
 void add_migrate_command(CLI::App& cli, CommandContext& context);  // migrate
+void add_backup_commands(CLI::App& cli, CommandContext& context);  // backup restore
 void add_serve_commands(CLI::App& cli, CommandContext& context);   // serve up
 void add_schedule_commands(
     CLI::App& cli, CommandContext& context);  // schedule trigger pause resume cancel backfill logs
