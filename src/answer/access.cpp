@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "answer/answer.h"
 
@@ -12,6 +13,8 @@ namespace {
 
 constexpr std::string_view kEverybody = "*";
 constexpr std::string_view kBlanks = " \t\r\n";
+/// Tables of px's own, in every release.
+constexpr std::string_view kOwnTables[] = {"quarantine", "chunks", "embeddings"};
 
 }  // namespace
 
@@ -47,6 +50,16 @@ std::string Access::key() const {
 bool AccessPolicy::restricts() const {
     return std::any_of(tables.begin(), tables.end(),
                        [](const Table& table) { return !table.acl_columns.empty(); });
+}
+
+bool AccessPolicy::lacks_tables_of(const catalog::Release& release) const {
+    return std::any_of(release.table_versions.begin(), release.table_versions.end(),
+                       [&](const auto& version) {
+                           const std::string& name = version.first;
+                           return std::find(std::begin(kOwnTables), std::end(kOwnTables), name) ==
+                                      std::end(kOwnTables) &&
+                                  table(name) == nullptr;
+                       });
 }
 
 const AccessPolicy::Table* AccessPolicy::table(std::string_view name) const {

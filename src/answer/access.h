@@ -41,13 +41,20 @@ struct AccessPolicy {
         std::string name;
         /// A row is read by whom every one of these columns admits; none: by everybody.
         std::vector<std::string> acl_columns;
+        bool is_model = false;  ///< its rows were made by SQL
     };
+    /// Of the SQL of all models (pipeline::models_fingerprint). Those of a release that were made
+    /// by another are denied: what they hold the pipeline file does not say any more.
+    std::string models_fingerprint;
     /// Of sources and models. What is not listed is read without restriction alone: quarantine,
     /// chunks, embeddings, models over those, tables of older pipeline files.
     std::vector<Table> tables;
 
-    /// Whether it restricts anybody: without an acl column everybody reads everything.
+    /// Whether it restricts anybody: without an acl column everybody reads everything that is
+    /// listed.
     bool restricts() const;
+    /// Whether a release has tables of sources or models that are not listed.
+    bool lacks_tables_of(const catalog::Release& release) const;
     const Table* table(std::string_view name) const;
 };
 

@@ -1,13 +1,15 @@
 #include "answer/release_reader.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <condition_variable>
-#include <csignal>
 #include <cstdlib>
 #include <list>
 #include <map>
@@ -144,22 +146,68 @@ struct TemporaryFile {
     }
 };
 
-/// Removes what readers of killed processes left in a folder of theirs.
-void remove_stale_files(const std::filesystem::path& folder) {
-    std::error_code error;
-    for (auto entry = std::filesystem::directory_iterator(folder, error);
-         !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
-        const std::string name = entry->path().filename().string();
-        if (!name.starts_with("px-") || !name.ends_with(".parquet")) continue;
-        const size_t digits = name.find_first_of("0123456789");
-        const pid_t owner = digits == std::string::npos
-                                ? 0
-                                : static_cast<pid_t>(std::strtol(&name[digits], nullptr, 10));
-        std::error_code ignored;
-        if (owner > 0 && ::kill(owner, 0) != 0 && errno == ESRCH)
-            std::filesystem::remove(entry->path(), ignored);
+/// A folder of this reader alone, for rows not everybody may read; gone with it. Its lock file
+/// tells other processes, also of other containers, that its owner lives.
+class ReaderFolder {
+  public:
+    /// parent: "" for the machine's temporary folder.
+    static Result<std::unique_ptr<ReaderFolder>> create(std::filesystem::path parent) {
+        std::error_code error;
+        if (parent.empty()) parent = std::filesystem::temp_directory_path(error);
+        if (parent.empty()) parent = "/tmp";
+        std::filesystem::create_directories(parent, error);
+        for (int attempt = 1;; ++attempt) {
+            std::string path = (parent / fmt::format("{}XXXXXX", kPrefix)).string();
+            if (::mkdtemp(path.data()) == nullptr)  // 0700
+                return fail_errno(errno, "cannot create a folder in " + parent.string());
+            auto folder = std::unique_ptr<ReaderFolder>(new ReaderFolder(path));
+            folder->lock_ =
+                ::open((folder->path_ / kLock).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+            if (folder->lock_ >= 0 && ::flock(folder->lock_, LOCK_EX | LOCK_NB) == 0) return folder;
+            // Another process may have taken it for a dead one's in this very moment.
+            if (attempt == 3) return fail_errno(errno, "cannot lock " + path);
+        }
     }
-}
+    ~ReaderFolder() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+        if (lock_ >= 0) ::close(lock_);
+    }
+    ReaderFolder(const ReaderFolder&) = delete;
+    ReaderFolder& operator=(const ReaderFolder&) = delete;
+    const std::filesystem::path& path() const { return path_; }
+
+    /// Removes the folders of readers whose process was killed.
+    static void remove_stale(const std::filesystem::path& parent) {
+        std::error_code error;
+        for (auto entry = std::filesystem::directory_iterator(parent, error);
+             !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+            std::error_code ignored;
+            const std::filesystem::path& path = entry->path();
+            if (!path.filename().string().starts_with(kPrefix) || !entry->is_directory(ignored))
+                continue;
+            const int lock = ::open((path / kLock).c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+            if (lock < 0) {
+                // Being made just now, or killed before it had one.
+                std::error_code unknown;
+                const auto age = std::filesystem::file_time_type::clock::now() -
+                                 std::filesystem::last_write_time(path, unknown);
+                if (!unknown && age > std::chrono::minutes(1))
+                    std::filesystem::remove_all(path, ignored);
+                continue;
+            }
+            if (::flock(lock, LOCK_EX | LOCK_NB) == 0) std::filesystem::remove_all(path, ignored);
+            ::close(lock);
+        }
+    }
+
+  private:
+    static constexpr std::string_view kPrefix = "reader-";
+    static constexpr const char* kLock = "lock";
+    explicit ReaderFolder(std::filesystem::path path) : path_(std::move(path)) {}
+    std::filesystem::path path_;
+    int lock_ = -1;
+};
 
 /// The tables of one release, as sessions and listings want them. Immutable.
 struct Tables {
@@ -265,8 +313,11 @@ struct ReleaseReader::State {
     const Clock& clock;
     ReleaseReaderOptions options;
 
-    std::mutex mutex;
-    std::list<Opened> opened;  // most recently used first
+    std::unique_ptr<ReaderFolder> folder{};  // made when first needed; outlives the files in it
+    std::mutex mutex{};
+    std::list<Opened> opened{};  // most recently used first
+    int64_t looked_at = 0;       // the newest release when history_is_hidden was found
+    bool history_is_hidden = true;
 
     std::mutex places_mutex{};
     std::condition_variable_any place_free{};
@@ -340,6 +391,8 @@ struct ReleaseReader::State {
                 const AccessPolicy::Table* table = options.policy.table(row.source);
                 if (table == nullptr) continue;
                 if (!table->acl_columns.empty()) {
+                    // Groups of another column than today's decide nothing.
+                    if (table->acl_columns != std::vector{catalog::acl_column_of(row)}) continue;
                     const auto acl = catalog::acl_of(row);
                     if (!acl || !access.may_read(*acl)) continue;
                 }
@@ -357,8 +410,13 @@ struct ReleaseReader::State {
             if (!name.empty()) names->push_back(name);
         }
         auto view = std::make_shared<ReleaseView>(whole);
-        view->points = PX_TRY(whole.points->narrowed(
-            {access.groups, [&](std::string_view id) { return admitted->contains(id); }}));
+        std::vector<std::string> open_sources;
+        for (const AccessPolicy::Table& table : options.policy.tables) {
+            if (!table.is_model && table.acl_columns.empty()) open_sources.push_back(table.name);
+        }
+        view->points = PX_TRY(
+            whole.points->narrowed({access.groups, std::move(open_sources),
+                                    [&](std::string_view id) { return admitted->contains(id); }}));
         view->authors = std::move(names);
         view->access = access;
         view->admitted = std::move(admitted);
@@ -395,27 +453,56 @@ struct ReleaseReader::State {
         if (entry == nullptr) return file;
         return entry->files.emplace(name, std::move(file)).first->second;
     }
-    std::shared_ptr<const TemporaryFile> new_file(const ReleaseView& view, std::string_view what) {
+    Result<std::shared_ptr<const TemporaryFile>> new_file(const ReleaseView& view,
+                                                          std::string_view what) {
         static std::atomic<uint64_t> counter{0};
-        std::error_code error;
-        std::filesystem::path folder = options.scratch_directory;
-        if (folder.empty()) folder = std::filesystem::temp_directory_path(error);
-        if (error) folder = "/tmp";
-        // They hold rows not everybody may read.
-        if (std::filesystem::create_directories(folder, error))
-            std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
-        auto file = std::make_shared<const TemporaryFile>(
-            folder / fmt::format("px-{}-{}-{}-{}.parquet", what, ::getpid(), view.release.id.value,
-                                 counter.fetch_add(1)));
-        std::filesystem::remove(file->path, error);  // of a crashed process with the same number
-        return file;
+        const std::lock_guard lock(mutex);
+        if (!folder) folder = PX_TRY(ReaderFolder::create(options.scratch_directory));
+        return std::make_shared<const TemporaryFile>(
+            folder->path() /
+            fmt::format("{}-{}-{}.parquet", what, view.release.id.value, counter.fetch_add(1)));
+    }
+
+    /// Whether a table's rows were made as the pipeline file says today.
+    bool is_todays(const AccessPolicy::Table& table, const catalog::Release& release) const {
+        if (!table.is_model) return true;
+        const auto made = release.input_fingerprints.find("models");
+        return made != release.input_fingerprints.end() &&
+               made->second == options.policy.models_fingerprint;
+    }
+
+    /// Whether a release has tables the pipeline file lacks today, from a time when it had acls:
+    /// taking a source away opens nothing.
+    Result<bool> holds_hidden(const catalog::Release& release) {
+        if (!options.policy.lacks_tables_of(release)) return false;
+        const std::optional<catalog::Run> run = PX_TRY(catalog.run(release.run));
+        return !run || run->pipeline_text.find("acl") != std::string::npos;
+    }
+
+    /// The same of any release there is. True where it can't be told.
+    bool history_holds_hidden() {
+        constexpr int64_t kReleasesMax = 10'000;
+        const auto newest = catalog.latest_release();
+        if (!newest) return true;
+        if (!*newest) return false;
+        {
+            const std::lock_guard lock(mutex);
+            if (looked_at == (*newest)->id.value) return history_is_hidden;
+        }
+        const auto releases = catalog.releases(kReleasesMax);
+        bool hides = !releases || static_cast<int64_t>(releases->size()) == kReleasesMax;
+        for (size_t i = 0; !hides && i < releases->size(); ++i)
+            hides = holds_hidden((*releases)[i]).value_or(true);
+        const std::lock_guard lock(mutex);
+        looked_at = (*newest)->id.value;
+        return history_is_hidden = hides;
     }
 
     Result<std::shared_ptr<const Tables>> read_tables(const ReleaseView& view) {
         auto tables = std::make_shared<Tables>();
         for (const auto& [name, version] : view.release.table_versions) {
             const AccessPolicy::Table* policy = options.policy.table(name);
-            if (view.admitted && policy == nullptr) continue;
+            if (view.admitted && (policy == nullptr || !is_todays(*policy, view.release))) continue;
             const lake::DeltaTable table(lake, name, clock);
             const lake::Snapshot snapshot = PX_TRY(table.snapshot_at({version}).context(
                 fmt::format("table {} of release {}", name, view.release.id.value)));
@@ -467,7 +554,7 @@ struct ReleaseReader::State {
     /// The metadata of a release as a Parquet file, for SQL; written when a query first names it.
     Result<std::shared_ptr<const TemporaryFile>> documents(const ReleaseView& view) {
         if (auto known = known_file(view, "")) return known;
-        const auto file = new_file(view, "documents");
+        const auto file = PX_TRY(new_file(view, "documents"));
         auto writer = PX_TRY(columnar::ParquetWriter::create(file->path, documents_schema(), {}));
         columnar::RecordBatch batch(documents_schema());
         for (int64_t offset = 0;; offset += kDocumentsAtOnce) {
@@ -493,7 +580,7 @@ struct ReleaseReader::State {
         if (auto known = known_file(view, table.name)) return known;
         const auto session = PX_TRY(engine.open_session());
         PX_TRY(session->add_table(table));
-        const auto file = new_file(view, "narrowed");
+        const auto file = PX_TRY(new_file(view, "narrowed"));
         std::string name;
         for (const char c : table.name) name += c == '"' ? std::string("\"\"") : std::string(1, c);
         PX_TRY(session->copy_to_parquet(
@@ -648,20 +735,23 @@ struct ReleaseReader::State {
 ReleaseReader::ReleaseReader(catalog::Catalog& catalog, index::VectorStore& vectors,
                              store::ObjectStore& lake, engine::Engine& engine, const Clock& clock,
                              ReleaseReaderOptions options)
-    : state_(new State{catalog, vectors, lake, engine, clock, std::move(options), {}, {}}) {
+    : state_(new State{catalog, vectors, lake, engine, clock, std::move(options)}) {
     if (!state_->options.scratch_directory.empty())
-        remove_stale_files(state_->options.scratch_directory);
+        ReaderFolder::remove_stale(state_->options.scratch_directory);
 }
 ReleaseReader::~ReleaseReader() = default;
 
 bool ReleaseReader::restricts(const Access& access) const {
-    return !access.unrestricted && state_->options.policy.restricts();
+    return !access.unrestricted &&
+           (state_->options.policy.restricts() || state_->history_holds_hidden());
 }
 
 Result<std::shared_ptr<const ReleaseView>> ReleaseReader::open(const AsOf& as_of,
                                                                const Access& access) {
     auto whole = PX_TRY(open_whole(as_of));
-    if (!restricts(access)) return whole;
+    if (access.unrestricted) return whole;
+    if (!state_->options.policy.restricts() && !PX_TRY(state_->holds_hidden(whole->release)))
+        return whole;
     return state_->narrow(*whole, access);
 }
 

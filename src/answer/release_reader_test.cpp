@@ -1,9 +1,10 @@
 #include "answer/release_reader.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <sys/wait.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -337,21 +338,24 @@ TEST_F(ReleaseReaderTest, SqlOfManyThreadsOverManyReleasesAndReadersStaysApart) 
 }
 
 TEST_F(ReleaseReaderTest, WhatAKilledReaderLeftIsRemoved) {
-    std::filesystem::create_directory(folder_ / "scratch");
-    const auto file = [&](std::string_view what, int64_t pid) {
-        const auto path = folder_ / "scratch" / fmt::format("px-{}-{}-1-0.parquet", what, pid);
-        std::ofstream(path) << "rows";
+    const auto folder = [&](const char* name) {
+        const auto path = folder_ / "scratch" / name;
+        std::filesystem::create_directories(path);
+        std::ofstream(path / "narrowed-1-0.parquet") << "rows";
         return path;
     };
-    const pid_t gone = ::fork();
-    if (gone == 0) ::_exit(0);
-    ASSERT_EQ(::waitpid(gone, nullptr, 0), gone);
-    const auto stale = file("narrowed", gone), stale_documents = file("documents", gone);
-    const auto own = file("narrowed", ::getpid());
+    const auto killed = folder("reader-killed"), living = folder("reader-living");
+    const auto begun = folder("reader-begun");  // has no lock yet
+    std::ofstream(killed / "lock").close();
+    const int lock = ::open((living / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    ASSERT_EQ(::flock(lock, LOCK_EX), 0);
     reader_ = make();
-    EXPECT_FALSE(std::filesystem::exists(stale));
-    EXPECT_FALSE(std::filesystem::exists(stale_documents));
-    EXPECT_TRUE(std::filesystem::exists(own));
+    EXPECT_FALSE(std::filesystem::exists(killed));
+    EXPECT_TRUE(std::filesystem::exists(living / "narrowed-1-0.parquet"));
+    EXPECT_TRUE(std::filesystem::exists(begun));
+    ::close(lock);
+    reader_ = make();
+    EXPECT_FALSE(std::filesystem::exists(living));
 }
 
 }  // namespace

@@ -141,33 +141,65 @@ bool may_read(std::string_view sql, std::string_view table) {
     return false;
 }
 
+/// Whether SQL may read what it does not name as a table: a function that takes a name, a query or
+/// a file, or a file in quotes where a table stands. Some SQL that does not is taken for it too.
+bool reads_by_other_names(std::string_view sql) {
+    std::string word;
+    std::string before;
+    for (size_t at = 0; at <= sql.size(); ++at) {
+        const char c = at < sql.size() ? sql[at] : ' ';
+        if (is_name(c)) {
+            word += c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
+            continue;
+        }
+        if (!word.empty()) {
+            if (word == "query" || word == "query_table" || word == "glob" ||
+                word.starts_with("read_") || word.starts_with("sniff_") ||
+                word.ends_with("_scan") || word.ends_with("_metadata") || word.ends_with("_schema"))
+                return true;
+            before = std::exchange(word, {});
+        }
+        // Also after the comma of a list of tables, and in brackets.
+        if (c == '\'' && (before == "from" || before == "join")) return true;
+        if (c == '\'') before.clear();
+    }
+    return false;
+}
+
 /// Sources by their contracts; a model is read by whom every acl column of what it is made of
 /// admits, and has to carry those columns.
 answer::AccessPolicy access_policy(const pipeline::Definition& definition) {
     answer::AccessPolicy policy;
+    policy.models_fingerprint = pipeline::models_fingerprint(definition);
+    // table → the sources whose rows it may hold, with their acl columns
+    std::map<std::string, std::set<std::pair<std::string, std::string>>> made_of;
     for (const pipeline::SourceDefinition& source : definition.sources) {
-        answer::AccessPolicy::Table table{source.name, {}};
-        if (const auto* column = source.contract.with_role(contract::Role::Acl))
+        answer::AccessPolicy::Table table{source.name, {}, false};
+        if (const auto* column = source.contract.with_role(contract::Role::Acl)) {
             table.acl_columns.push_back(column->name);
+            made_of[source.name] = {{source.name, column->name}};
+        }
         policy.tables.push_back(std::move(table));
     }
     std::vector<std::string> hidden(std::begin(pipeline::kReservedTables),
                                     std::end(pipeline::kReservedTables));
     for (const pipeline::ModelDefinition& model : definition.models) {
         const auto reads = [&](const std::string& name) { return may_read(model.sql, name); };
-        if (std::any_of(hidden.begin(), hidden.end(), reads)) {
+        answer::AccessPolicy::Table table{model.name, {}, true};
+        auto& inputs = made_of[model.name];
+        for (const answer::AccessPolicy::Table& known : policy.tables) {
+            if (reads(known.name))
+                inputs.insert(made_of[known.name].begin(), made_of[known.name].end());
+        }
+        std::set<std::string> columns;
+        for (const auto& [source, column] : inputs) columns.insert(column);
+        // One column can't tell for two sources: whose acl stands in it, nobody knows.
+        if (columns.size() < inputs.size() || reads_by_other_names(model.sql) ||
+            std::any_of(hidden.begin(), hidden.end(), reads)) {
             hidden.push_back(model.name);
             continue;
         }
-        answer::AccessPolicy::Table table{model.name, {}};
-        for (const answer::AccessPolicy::Table& known : policy.tables) {
-            if (!reads(known.name)) continue;
-            for (const std::string& column : known.acl_columns) {
-                if (std::find(table.acl_columns.begin(), table.acl_columns.end(), column) ==
-                    table.acl_columns.end())
-                    table.acl_columns.push_back(column);
-            }
-        }
+        table.acl_columns.assign(columns.begin(), columns.end());
         policy.tables.push_back(std::move(table));
     }
     return policy;

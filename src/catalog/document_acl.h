@@ -12,5 +12,7 @@ namespace px::catalog {
 /// From "acl" of extra_json. nullopt: the row was made before its source had a column of role acl,
 /// or without one.
 std::optional<std::vector<std::string>> acl_of(const DocumentRow& row);
+/// The column they stood in: "acl_column" of extra_json; "": as nullopt.
+std::string acl_column_of(const DocumentRow& row);
 
 }  // namespace px::catalog

@@ -359,47 +359,56 @@ void append_schema(std::string& out, const QueryResult& result, const std::vecto
 std::string to_arrow_stream(const QueryResult& result) {
     std::vector<Kind> kinds;
     for (const std::string& type : result.types) kinds.push_back(kind_of(type));
-    // A value its type has no room for ("infinity") makes its column one of texts, from the start.
-    std::vector<std::string> bodies;
+    const size_t batch_count = (result.rows.size() + kBatchRows - 1) / kBatchRows;
+    const auto rows_of = [&](size_t b) {
+        return std::min(kBatchRows, result.rows.size() - b * kBatchRows);
+    };
+    std::vector<std::string> bodies(batch_count);
     struct Batch {
         std::vector<std::pair<int64_t, int64_t>> nodes, buffers;
     };
-    std::vector<Batch> batches;
-    for (bool again = true; again;) {
-        again = false;
-        bodies.clear();
-        batches.clear();
-        for (size_t first = 0; first < result.rows.size() && !again; first += kBatchRows) {
-            const size_t last = std::min(result.rows.size(), first + kBatchRows);
-            Batch& batch = batches.emplace_back();
-            std::string& body = bodies.emplace_back();
-            const auto add = [&](const std::string& bytes) {
-                batch.buffers.emplace_back(static_cast<int64_t>(body.size()),
-                                           static_cast<int64_t>(bytes.size()));
-                body += bytes;
-                body.append((8 - body.size() % 8) % 8, '\0');
-            };
-            for (size_t c = 0; c < kinds.size(); ++c) {
-                std::string validity, offsets, values;
-                int64_t nulls = 0;
-                if (!append_values(result, c, first, last, kinds[c], validity, offsets, values,
-                                   nulls)) {
-                    kinds[c] = {};
-                    again = true;
-                    break;
-                }
-                batch.nodes.emplace_back(static_cast<int64_t>(last - first), nulls);
-                add(nulls == 0 ? std::string() : validity);
-                if (kinds[c].type == Type::Utf8) add(offsets);
-                add(values);
+    std::vector<Batch> batches(batch_count);
+    struct Part {
+        std::string validity, offsets, values;
+        int64_t nulls = 0;
+    };
+    for (size_t c = 0; c < kinds.size(); ++c) {
+        std::vector<Part> parts(batch_count);
+        const auto convert = [&] {
+            for (size_t b = 0; b < batch_count; ++b) {
+                Part& part = parts[b] = {};
+                const size_t first = b * kBatchRows;
+                if (!append_values(result, c, first, first + rows_of(b), kinds[c], part.validity,
+                                   part.offsets, part.values, part.nulls))
+                    return false;
             }
+            return true;
+        };
+        // A value its type has no room for ("infinity") makes its column one of texts, from the
+        // start.
+        if (!convert()) {
+            kinds[c] = {};
+            convert();
+        }
+        for (size_t b = 0; b < batch_count; ++b) {
+            const Part& part = parts[b];
+            const auto add = [&](const std::string& bytes) {
+                batches[b].buffers.emplace_back(static_cast<int64_t>(bodies[b].size()),
+                                                static_cast<int64_t>(bytes.size()));
+                bodies[b] += bytes;
+                bodies[b].append((8 - bodies[b].size() % 8) % 8, '\0');
+            };
+            batches[b].nodes.emplace_back(static_cast<int64_t>(rows_of(b)), part.nulls);
+            add(part.nulls == 0 ? std::string() : part.validity);
+            if (kinds[c].type == Type::Utf8) add(part.offsets);
+            add(part.values);
         }
     }
     std::string out;
     append_schema(out, result, kinds);
     for (size_t b = 0; b < batches.size(); ++b) {
         FlatBuffer buffer;
-        const size_t rows = std::min(kBatchRows, result.rows.size() - b * kBatchRows);
+        const size_t rows = rows_of(b);
         const auto nodes = buffer.list(batches[b].nodes);
         const auto buffers = buffer.list(batches[b].buffers);
         const auto table = buffer.table({{0, 8, rows}, {1, 0, nodes}, {2, 0, buffers}});

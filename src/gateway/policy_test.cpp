@@ -255,8 +255,8 @@ class World {
         row.text_sha256 = sha256_hex(note.text);
         row.text_length = static_cast<int64_t>(note.text.size());
         if (const auto acl = acl_groups(note)) {
-            row.extra_json =
-                json::serialize(json::object{{"acl", json::array(acl->begin(), acl->end())}});
+            row.extra_json = json::serialize(json::object{
+                {"acl", json::array(acl->begin(), acl->end())}, {"acl_column", "readers"}});
         }
         texts_[row.landed_key] = note.text;
         document_ids_.push_back(row.document_id);

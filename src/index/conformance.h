@@ -742,7 +742,7 @@ TEST_P(VectorStoreConformance, ANarrowedViewIsAsIfItHeldNothingElse) {
         for (const Point& point : points) {
             if (admits(point.document_id)) own.push_back(point);
         }
-        const auto narrowed = *view->narrowed({groups, admits});
+        const auto narrowed = *view->narrowed({groups, {}, admits});
         auto other = GetParam().make_place(scratch_ / fmt::format("other-{}", ++others))();
         ASSERT_THAT(other->prepare(), IsOk());
         const auto alone = *other->open(*other->apply(std::nullopt, {}, own, Deadline::never()));

@@ -50,6 +50,8 @@ struct Filter {
 /// Who may see what: of a view narrowed to somebody.
 struct Audience {
     std::vector<std::string> groups;  ///< his
+    /// Sources everybody may read today, whatever their points say.
+    std::vector<std::string> open_sources;
     /// Whether he may see a document, by what the release says of it. Has the last word.
     std::function<bool(std::string_view document_id)> admits;
 };

@@ -224,6 +224,14 @@ std::string vector_fingerprint(const Definition& definition, std::string_view mo
     return fingerprint.finish();
 }
 
+std::string models_fingerprint(const Definition& definition) {
+    if (definition.models.empty()) return {};
+    Sha256 sum;
+    for (const ModelDefinition& model : definition.models)
+        sum.update(model.name + "\n" + model.sql + "\n");
+    return to_hex(sum.finish()).substr(0, 32);
+}
+
 std::string chunking_fingerprint(const Definition& definition) {
     Fingerprint fingerprint;
     fingerprint.add("chunking-1");

@@ -106,6 +106,8 @@ contract::Contract document_contract();
 std::string source_fingerprint(const SourceDefinition& source);
 /// Hash over what decides the chunks of a source's rows.
 std::string chunking_fingerprint(const Definition& definition);
+/// Of the names and SQL of all models; "" without any. Kept with each release.
+std::string models_fingerprint(const Definition& definition);
 /// Hash over what decides the vector of a chunk.
 std::string vector_fingerprint(const Definition& definition, std::string_view model_id);
 

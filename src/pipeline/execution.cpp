@@ -507,10 +507,7 @@ Result<void> RunExecution::look_at_definition() {
         vectors_changed_ = index_is_lost_ || differs("vectors", vector_fingerprint_);
         text_changed_ = vectors_changed_ || differs("chunking", chunking_fingerprint_);
     }
-    Sha256 models;
-    for (const ModelDefinition& model : definition_.models)
-        models.update(model.name + "\n" + model.sql + "\n");
-    models_fingerprint_ = definition_.models.empty() ? "" : to_hex(models.finish()).substr(0, 32);
+    models_fingerprint_ = models_fingerprint(definition_);
     const auto known = base_fingerprints_.find("models");
     models_changed_ =
         (known == base_fingerprints_.end() ? "" : known->second) != models_fingerprint_;

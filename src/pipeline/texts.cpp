@@ -602,8 +602,11 @@ Result<std::vector<catalog::Publication::Partition>> prepare_documents(
                                 extra["text_is_raw"] = offset >= 0;
                                 extra["text_offset"] = offset;
                             }
-                            if (const auto acl = acl_at(*source, batch, 12, r))
+                            if (const auto acl = acl_at(*source, batch, 12, r)) {
                                 extra["acl"] = boost::json::array(acl->begin(), acl->end());
+                                extra["acl_column"] =
+                                    source->contract.with_role(contract::Role::Acl)->name;
+                            }
                             if (!extra.empty()) row.extra_json = boost::json::serialize(extra);
                             const std::optional<catalog::LandedFile> file =
                                 PX_TRY(landed(row.landed_key));

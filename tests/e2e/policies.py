@@ -300,7 +300,132 @@ def sql_answers_in_three_forms(px):
     home.remove()
 
 
+TWO = """pipeline: two
+sources:
+  notes: {csv: "data/two/notes.csv", mode: snapshot, contract: note}
+  pay: {csv: "data/two/pay.csv", mode: snapshot, contract: pay}
+  open: {csv: "data/two/open.csv", mode: snapshot, contract: open}
+contracts:
+  note:
+    columns:
+      - {name: id, type: string, role: id}
+      - {name: text, type: string, role: text}
+      - {name: readers, type: string, role: acl}
+      - {name: audience, type: string}
+  pay:
+    columns:
+      - {name: note, type: string, role: id}
+      - {name: salary, type: string}
+      - {name: readers, type: string, role: acl}
+  open:
+    columns:
+      - {name: id, type: string, role: id}
+      - {name: text, type: string, role: text}
+models:
+  joined: {sql: "select n.id, n.readers, p.salary from notes n join pay p on p.note = n.id"}
+  dynamic: {sql: "select * from query_table('no' || 'tes')"}
+  summary: {sql: "select id, text from notes"}
+"""
+
+
+def what_the_pipeline_file_says_today_opens_no_older_rows(px):
+    home = Home(px)
+    home.write("pipeline.yaml", TWO)
+    home.write("data/two/notes.csv", "id,text,readers,audience\nN1,Soup on Mondays.,*,*\nN2,BOARDSECRET merger,board,board\nN3,MOVED words,*,board\n")
+    home.write("data/two/pay.csv", "note,salary,readers\nN1,SECRET-900000,board\n")
+    home.write("data/two/open.csv", "id,text\nO1,An open word.\n")
+    home.run("run", "--ds", "2026-11-20", expect=0)
+
+    def told(*words):
+        """All that somebody of no group gets, errors too."""
+        done = home.run(*words, "--as-groups", "nobody")
+        return done.returncode, done.stdout + done.stderr
+
+    def hides(secret, *words):
+        code, text = told(*words)
+        check(secret not in text, f"px {' '.join(words)} --as-groups nobody: {text}")
+        return code
+
+    def closed(release=()):
+        for table in ("joined", "dynamic", "summary", "notes", "pay"):
+            for secret in ("SECRET-900000", "BOARDSECRET"):
+                hides(secret, "sql", f"select * from {table}", *release)
+        for secret in ("BOARDSECRET", "SECRET-900000"):
+            hides(secret, "search", "merger words soup", *release)
+            hides(secret, "sql", "select * from documents", *release)
+
+    # One column of two sources, a table named at run time, a model without the column.
+    closed()
+    check(told("sql", "select * from joined")[0] != 0, "a model of two sources with one acl column is there")
+    check("Soup" in told("sql", "select * from notes")[1] and "An open word" in told("sql", "select * from open")[1], "open rows are hidden")
+    check("SECRET-900000" in home.run("sql", "select * from joined").stdout, "without restriction the model is there")
+    distinct = TWO.replace("{name: readers, type: string, role: acl}\n  open", "{name: payers, type: string, role: acl}\n  open")
+    home.write("pipeline.yaml", distinct.replace("n.readers, p.salary", "n.readers, p.payers, p.salary"))
+    home.write("data/two/pay.csv", "note,salary,payers\nN1,SECRET-900000,board\n")
+    home.run("run", "--ds", "2026-11-20", expect=0)
+    closed()
+    check(told("sql", "select * from joined")[0] == 0, "a model with both columns is not there")
+    check("SECRET-900000" in home.run("sql", "select * from joined", "--as-groups", "board").stdout, "the board does not see its rows")
+    # A model that read hidden rows and now reads open ones: before the next run, and the older release after it.
+    home.write("pipeline.yaml", TWO.replace("select id, text from notes", "select id, text from open"))
+    closed()
+    home.write("data/two/pay.csv", "note,salary,readers\nN1,SECRET-900000,board\n")
+    home.run("run", "--ds", "2026-11-20", expect=0)
+    closed()
+    for release in ("1", "2"):
+        closed(("--as-of", release))
+    check("An open word" in told("sql", "select * from summary")[1], "the new model is hidden")
+    # The role moves to another column: the groups of the old one decide nothing.
+    moved = TWO.replace("{name: readers, type: string, role: acl}\n      - {name: audience, type: string}",
+                        "{name: readers, type: string}\n      - {name: audience, type: string, role: acl}")
+    home.write("pipeline.yaml", moved)
+    for secret in ("BOARDSECRET", "MOVED"):
+        for words in (("search", "merger words soup"), ("sql", "select * from documents"), ("sql", "select * from notes")):
+            hides(secret, *words)
+            hides(secret, *words, "--as-of", "1")
+    home.run("run", "--ds", "2026-11-20", expect=0)
+    check("Soup" in told("search", "soup")[1], "after the run the new column does not decide")
+    for words in (("search", "merger words soup"), ("sql", "select * from documents"), ("sql", "select * from notes")):
+        hides("MOVED", *words)
+    # Every restricted source leaves the file: what they left in the releases does not open.
+    home.write("pipeline.yaml", "pipeline: two\nsources:\n" + TWO.split("\n")[4] + "\ncontracts:\n  open:" + TWO.split("  open:\n", 1)[1].split("models:")[0].removeprefix("").replace("    columns", "\n    columns", 1))
+    closed()
+    check("An open word" in told("sql", "select * from open")[1], "the open source is hidden")
+    home.run("run", "--ds", "2026-11-20", expect=0)
+    closed()
+    for release in ("1", "2", "3", "4"):
+        closed(("--as-of", release))
+    home.remove()
+
+
+def files_of_a_reader_that_lives_are_left_to_it(px):
+    home = home_with(px)
+    views = home.folder / ".px/views"
+    def rows(base, query):
+        request = urllib.request.Request(f"{base}/v1/sql", json.dumps({"sql": query}).encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return json.load(reply)["rows"]
+
+    with serving(home, "--as-groups", "finance") as base:
+        check(len(rows(base, "select id from notes")) == 2, "finance sees two notes")
+        folders = list(views.iterdir())
+        check(len(folders) == 1 and folders[0].stat().st_mode & 0o777 == 0o700, str(folders))
+        # Another process, for which the first one's number means nothing.
+        subprocess.run(["unshare", "-pf", "--mount-proc", home.px, "sql", "select count(*) from notes", "--as-groups", "people"], cwd=home.folder, check=True,
+                       capture_output=True)
+        check(list(views.iterdir()) == folders, "the other process removed files in use, or left its own")
+        check(len(rows(base, "select id, author from notes")) == 2, "the first reader lost its rows")
+    left = views / "reader-killed"
+    left.mkdir()
+    (left / "lock").touch()
+    (left / "narrowed-1-0.parquet").write_text("rows")
+    home.run("sql", "select count(*) from notes", "--as-groups", "people", expect=0)
+    check(list(views.iterdir()) == [], "what a killed process left is still there")
+    home.remove()
+
+
 if __name__ == "__main__":
-    main([rows_are_seen_by_their_readers_alone, a_row_that_changes_hands_does_so_from_its_release_on,
+    main([what_the_pipeline_file_says_today_opens_no_older_rows, files_of_a_reader_that_lives_are_left_to_it,
+          rows_are_seen_by_their_readers_alone, a_row_that_changes_hands_does_so_from_its_release_on,
           a_source_that_gets_the_role_is_closed_until_it_is_run_again, qdrant_filters_alike, a_server_for_some_groups_shows_their_rows,
           sql_answers_in_three_forms])

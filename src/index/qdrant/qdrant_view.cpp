@@ -59,6 +59,7 @@ Result<std::shared_ptr<const CollectionView>> QdrantView::narrowed(const Audienc
     if (!client_) return std::shared_ptr<const CollectionView>(std::make_shared<QdrantView>(id_));
     auto view = std::make_shared<QdrantView>(client_, manifest_, std::move(directory));
     view->groups_ = audience.groups;
+    view->open_sources_ = audience.open_sources;
     view->shown_rows_ = shown_rows_;
     return std::shared_ptr<const CollectionView>(std::move(view));
 }
@@ -89,7 +90,7 @@ Result<void> QdrantView::fetch(Lexical* lexical, Dense* dense, const Deadline& d
             missing.emplace_back(key, &wanted);
             // A weight of one: the score is how often the term stands in the point.
             json::object filter = visible_filter(manifest_.chain);
-            if (groups_) narrow_filter(filter, *groups_);
+            if (groups_) narrow_filter(filter, *groups_, open_sources_);
             searches.push_back(json::object{{"query", json::object{{"indices", json::array{number}},
                                                                    {"values", json::array{1.0}}}},
                                             {"using", vector},
@@ -109,7 +110,7 @@ Result<void> QdrantView::fetch(Lexical* lexical, Dense* dense, const Deadline& d
     size_t limit = 0;
     const auto dense_search = [&] {
         json::object filter = visible_filter(manifest_.chain, *dense->folded);
-        if (groups_) narrow_filter(filter, *groups_);
+        if (groups_) narrow_filter(filter, *groups_, open_sources_);
         return json::object{{"query", json::array(dense->query.begin(), dense->query.end())},
                             {"using", kDense},
                             {"filter", std::move(filter)},

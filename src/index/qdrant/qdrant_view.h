@@ -88,6 +88,7 @@ class QdrantView final : public CollectionView {
     ManifestId id_;
     std::shared_ptr<const Directory> directory_;
     std::optional<std::vector<std::string>> groups_;  ///< of the audience of a narrowed view
+    std::vector<std::string> open_sources_;           ///< the same audience's
     size_t shown_rows_ = 0;                           ///< of the release, the audience's or not
 
     /// Both caches are emptied when they are full: what is asked often is soon there again.

@@ -300,12 +300,13 @@ json::object visible_filter(const Chain& chain, const FoldedFilter& folded) {
     return filter;
 }
 
-void narrow_filter(json::object& filter, const std::vector<std::string>& groups) {
+void narrow_filter(json::object& filter, const std::vector<std::string>& groups,
+                   const std::vector<std::string>& open_sources) {
     std::vector<std::string> any = groups;
     any.emplace_back("*");
-    filter["must"].as_array().push_back(json::object{
-        {"should",
-         json::array{any_of(kAcl, any), json::object{{"is_empty", json::object{{"key", kAcl}}}}}}});
+    json::array should{any_of(kAcl, any), json::object{{"is_empty", json::object{{"key", kAcl}}}}};
+    if (!open_sources.empty()) should.push_back(any_of("source", open_sources));
+    filter["must"].as_array().push_back(json::object{{"should", std::move(should)}});
 }
 
 Result<json::value> parse_result(std::string_view body) {

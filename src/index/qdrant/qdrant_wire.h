@@ -85,7 +85,8 @@ json::object visible_filter(const Chain& chain);
 json::object visible_filter(const Chain& chain, const FoldedFilter& folded);
 /// Narrows a filter to points that somebody of these groups may read: those that name one of them
 /// or everybody, and those that name nobody at all.
-void narrow_filter(json::object& filter, const std::vector<std::string>& groups);
+void narrow_filter(json::object& filter, const std::vector<std::string>& groups,
+                   const std::vector<std::string>& open_sources);
 
 /// The "result" of a 2xx answer. Errors: Corrupt.
 Result<json::value> parse_result(std::string_view body);
