@@ -36,9 +36,9 @@ def peer():
                       "cpu_s": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime}))
 
 
-def fed_folder():
+def fed_folder(name="fed"):
     """A fresh folder with the pipeline of examples/fed and the corpus, which may be edited here."""
-    folder = BENCH / "fed"
+    folder = BENCH / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "examples" / "fed" / "pipeline.yaml", folder)

@@ -1,8 +1,8 @@
 """POST /search over HTTP: p50 and p99 with one client, requests a second with sixteen; beside a Python search in process.
 
-    python bench/search_http.py --px-bin build/release/bin [--queries 300] [--clients 16] [--no-peer]
+    python bench/search_http.py --px-bin build/release/bin [--queries 300] [--clients 16] [--small-chunks] [--no-peer]
 
-Hybrid search with top_k 10 over demo_fed. Server and clients share the machine. The peer answers without HTTP and without
+Hybrid search with top_k 10 over demo_fed; --small-chunks: in pieces of 110 characters, which makes about 100,000 of them. Server and clients share the machine. The peer answers without HTTP and without
 the lexical half: sentence-transformers encodes the question, NumPy scans as many vectors as px has chunks.
 """
 import argparse
@@ -82,13 +82,20 @@ def main():
     parser.add_argument("--px-bin", required=True, type=pathlib.Path)
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--small-chunks", action="store_true")
     parser.add_argument("--no-peer", action="store_true")
     args = parser.parse_args()
     px = (args.px_bin / "px").resolve()
     BENCH.mkdir(parents=True, exist_ok=True)
-    folder = BENCH / "fed"
+    folder = BENCH / ("fed-small-chunks" if args.small_chunks else "fed")
     if not (folder / "catalog.db").exists():
-        folder = fed_folder()
+        folder = fed_folder(folder.name)
+        if args.small_chunks:
+            pipeline = (folder / "pipeline.yaml").read_text(encoding="utf-8")
+            smaller = pipeline.replace("{size: 500, overlap: 50,", "{size: 110, overlap: 20,").replace("precision: bf16", "precision: int8")
+            if smaller.count("size: 110") != 1 or smaller.count("precision: int8") != 1:
+                raise SystemExit("examples/fed/pipeline.yaml does not say its chunking as this benchmark expects it")
+            (folder / "pipeline.yaml").write_text(smaller, encoding="utf-8")
     # Makes the release, or an index of this px where an older one left it.
     run([px, "--quiet", "run", "--ds", "2026-01-01"], cwd=folder, expect=(0, 99))
     chunk_count = json.loads(run([px, "--json", "releases", "--limit", "1"], cwd=folder).output)[0]["chunks"]

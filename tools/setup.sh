@@ -111,10 +111,11 @@ debian() { # LIST...
 }
 
 # ---- Python environments, by hash ------------------------------------------------------------------
-# venv NAME REQUIREMENTS: $cache/venv-NAME-KEY is complete afterwards, and build/venv-NAME leads to it.
+# venv NAME REQUIREMENTS [SOURCES]: $cache/venv-NAME-KEY is complete afterwards, and build/venv-NAME leads to it. SOURCES are compiled here
+# with what REQUIREMENTS brings.
 venv() {
-    local name=$1 requirements=$2 target
-    target=$cache/venv-$name-$(key_of "$requirements")
+    local name=$1 requirements=$2 sources=${3:-} target
+    target=$cache/venv-$name-$(key_of "$requirements" ${sources:+"$sources"})
     if [ ! -e "$target/.complete" ]; then
         lock
     fi
@@ -124,6 +125,11 @@ venv() {
         step "install pinned Python packages into '$name'" "repeat the same command" \
             "$target/bin/pip" install --disable-pip-version-check --no-input --retries 3 --timeout 60 --no-deps \
             --require-hashes -r "$requirements"
+        if [ -n "$sources" ]; then
+            step "compile pinned Python packages into '$name'" "repeat the same command" \
+                "$target/bin/pip" install --disable-pip-version-check --no-input --retries 3 --timeout 60 --no-deps \
+                --no-build-isolation --no-binary :all: --require-hashes -r "$sources"
+        fi
         touch "$target/.complete"
     fi
     link "$target" "$top/build/venv-$name"
@@ -247,3 +253,4 @@ test | bench)
     venv airflow "$pins/requirements-airflow.txt"
     ;;
 esac
+if [ "$kind" = bench ]; then venv bench "$pins/requirements-bench.txt" "$pins/requirements-bench-source.txt"; fi

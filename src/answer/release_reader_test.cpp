@@ -169,6 +169,11 @@ TEST_F(ReleaseReaderTest, OpensTheNewestOneByIdAndByTime) {
     EXPECT_EQ(*reader_->open({}, Access::everything()),
               *reader_->open(by_id(second), Access::everything()))
         << "a view is opened once";
+    // The next question sees what was published since the one before.
+    const int64_t third = publish("2026-11-24", {{"d", 4}});
+    EXPECT_EQ(opened({}), third);
+    EXPECT_EQ(opened({}), third);
+    EXPECT_EQ(opened(by_time(between)), first);
 }
 
 TEST_F(ReleaseReaderTest, AnswersSqlFromTheReleasesOwnVersions) {

@@ -222,6 +222,9 @@ class Catalog {
     /// twice, partitions that overlap).
     virtual Result<Release> publish(const Publication& publication) = 0;
     virtual Result<std::optional<Release>> latest_release() = 0;
+    /// Its id alone: one look into an index, for who asks at each question whether there is a newer
+    /// one.
+    virtual Result<std::optional<ReleaseId>> latest_release_id() = 0;
     virtual Result<std::optional<Release>> release(ReleaseId id) = 0;
     virtual Result<std::optional<Release>> release_as_of(TimestampMicros time) = 0;
     virtual Result<std::vector<Release>> releases(int64_t limit) = 0;  ///< newest first

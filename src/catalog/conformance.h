@@ -288,6 +288,7 @@ TEST_P(CatalogConformance, AReleaseIsLaterThanThoseBeforeAndBegunOnTheNewest) {
 TEST_P(CatalogConformance, AReleaseIsPublishedOnceAndHoldsEverything) {
     auto catalog = open();
     EXPECT_EQ(catalog->latest_release().value(), std::nullopt);
+    EXPECT_EQ(catalog->latest_release_id().value(), std::nullopt);
     catalog::Run run = catalog->begin_run("2026-11-23", "", "fp1").value();
     Publication publication;
     publication.release.run = run.id;
@@ -515,6 +516,7 @@ TEST_P(CatalogConformance, TwoWritersWaitForEachOtherAndReadersNever) {
     watch.join();
     EXPECT_EQ(failures, 0);
     EXPECT_EQ(first->latest_release().value()->id.value, 30);
+    EXPECT_EQ(first->latest_release_id().value()->value, 30);
 }
 
 TEST_P(CatalogConformance, OneCatalogServesManyThreads) {

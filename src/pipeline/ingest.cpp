@@ -22,6 +22,7 @@ struct Bound {
 /// Records of one file within a unit.
 struct Piece {
     size_t file = 0;
+    std::shared_ptr<const Bound> bound;
     std::shared_ptr<source::CsvReader> csv;    ///< of slab
     source::CsvSlab slab;                      ///< of CSV
     std::optional<source::RecordBlock> block;  ///< of other formats, or one record too long
@@ -29,7 +30,7 @@ struct Piece {
 
 struct Unit {
     size_t number = 0;
-    std::shared_ptr<const Bound> bound;
+    std::shared_ptr<const columnar::Schema> schema;  ///< that of every piece
     std::vector<Piece> pieces;
     std::vector<size_t> ended_files;
     size_t last_file = 0;
@@ -46,11 +47,21 @@ class UnitReader {
                const std::function<void(const std::vector<std::string>&)>& bound)
         : source_(source), files_(files), options_(options), deadline_(deadline), tell_(bound) {}
 
-    /// False: there is nothing more.
+    /// False: there is nothing more. An error is told after the unit of what stands before it:
+    /// judging that may find an earlier one.
     Result<bool> next(Unit& unit) {
+        if (error_) return std::move(*error_);
+        Result<bool> found = fill(unit);
+        if (found || unit.pieces.empty()) return found;
+        error_ = std::move(found).error();
+        return true;
+    }
+
+  private:
+    Result<bool> fill(Unit& unit) {
         int64_t bytes = 0;
         int64_t rows = 0;
-        // Files whose header differs from the one before begin a unit.
+        // Files that give other columns than those before begin a unit.
         // Each piece keeps its file open: many small files make many small units.
         while (bytes < options_.unit_bytes / 2 && rows < options_.unit_rows &&
                unit.pieces.size() < kPiecesMax) {
@@ -58,11 +69,12 @@ class UnitReader {
                 if (file_ == files_.size()) break;
                 PX_TRY(open().context("file " + files_[file_].path));
             }
-            if (unit.bound == nullptr) unit.bound = bound_;
-            if (unit.bound != bound_) break;
+            if (unit.schema == nullptr) unit.schema = bound_->schema;
+            if (unit.schema != bound_->schema) break;
             unit.last_file = file_;
             Piece piece;
             piece.file = file_;
+            piece.bound = bound_;
             const bool found = PX_TRY(read(piece).context("file " + files_[file_].path));
             unit.bytes_read = reader_->bytes_read();
             if (!found) {
@@ -83,7 +95,6 @@ class UnitReader {
         return !unit.pieces.empty() || !unit.ended_files.empty();
     }
 
-  private:
     Result<void> open() {
         const InputFile& file = files_[file_];
         const source::SourceFormat format = record_format(source_);
@@ -113,8 +124,11 @@ class UnitReader {
         auto bound = std::make_shared<Bound>();
         bound->columns = columns;
         bound->binding = std::move(*binding);
-        bound->schema = std::make_shared<const columnar::Schema>(
-            source_.contract.table_schema(bound->binding.extra_names));
+        columnar::Schema schema = source_.contract.table_schema(bound->binding.extra_names);
+        // A header of the same columns in another order gives the same rows.
+        bound->schema = bound_ && *bound_->schema == schema
+                            ? bound_->schema
+                            : std::make_shared<const columnar::Schema>(std::move(schema));
         tell_(bound->binding.extra_names);
         bound_ = std::move(bound);
         return {};
@@ -139,7 +153,15 @@ class UnitReader {
     std::shared_ptr<source::RecordReader> reader_;  ///< of file_; null: not open yet
     std::shared_ptr<source::CsvReader> csv_;        ///< the same, when it is one
     std::shared_ptr<const Bound> bound_;
+    std::optional<Error> error_;  ///< that ended the last unit
 };
+
+/// What a rejected record holds in memory, about.
+int64_t size_of(const RejectedRecord& bad) {
+    return static_cast<int64_t>(sizeof bad + bad.verdict.rule.size() + bad.verdict.column.size() +
+                                bad.verdict.value.size() + bad.verdict.reason.size() +
+                                bad.raw.size());
+}
 
 /// What one thread parses, judges and encodes with.
 class UnitWorker {
@@ -148,16 +170,29 @@ class UnitWorker {
                const IngestOptions& options, const Deadline& deadline)
         : source_(source), files_(files), options_(options), deadline_(deadline) {}
 
-    Result<IngestedUnit> work(const Unit& unit, const contract::UniqueApart& apart) {
+    /// Takes rejected records of a unit that has more of them; false: nobody wants the unit.
+    using Spill = std::function<Result<bool>(IngestedUnit)>;
+
+    /// spill: none if they may not be handed over yet; those beyond rejected_bytes_max are dropped
+    /// then, and overflowed() says so.
+    Result<IngestedUnit> work(const Unit& unit, const contract::UniqueApart& apart,
+                              const Spill& spill) {
         IngestedUnit done;
         done.ended_files = unit.ended_files;
         done.last_file = unit.last_file;
         done.bytes_read = unit.bytes_read;
+        rejected_bytes_ = 0;
+        overflowed_ = false;
+        wanted_ = true;
         if (unit.pieces.empty()) return done;
-        PX_TRY(prepare(unit.bound));
-        done.schema = unit.bound->schema;
-        validator_->judge_unique(apart);
+        PX_TRY(prepare(unit.schema));
+        done.schema = unit.schema;
+        spill_ = &spill;
+        bool begun = false;
         for (const Piece& piece : unit.pieces) {
+            PX_TRY(bind(piece.bound));
+            if (!begun) validator_->judge_unique(apart);
+            begun = true;
             Result<void> judged =
                 piece.block ? judge(*piece.block, piece.file, done) : judge_slab(piece, done);
             PX_TRY(std::move(judged).context("file " + files_[piece.file].path));
@@ -165,20 +200,24 @@ class UnitWorker {
         done.group = encoder_->finish();
         return done;
     }
-    contract::Validator& validator() { return *validator_; }
+    bool overflowed() const { return overflowed_; }
 
   private:
-    Result<void> prepare(const std::shared_ptr<const Bound>& bound) {
+    Result<void> prepare(const std::shared_ptr<const columnar::Schema>& schema) {
         if (encoder_ && encoder_->row_count() > 0) encoder_->finish();  // of a unit that failed
+        if (schema_ == schema) return {};
+        encoder_ = PX_TRY(columnar::RowGroupEncoder::create(*schema, {}));
+        batch_ = std::make_unique<columnar::RecordBatch>(*schema);
+        schema_ = schema;
+        return {};
+    }
+
+    Result<void> bind(const std::shared_ptr<const Bound>& bound) {
         if (bound_ == bound) return {};
         if (validator_) {
             PX_TRY(validator_->rebind(bound->binding));
         } else {
             validator_ = PX_TRY(contract::Validator::create(source_.contract, bound->binding));
-        }
-        if (!bound_ || !(*bound_->schema == *bound->schema)) {
-            encoder_ = PX_TRY(columnar::RowGroupEncoder::create(*bound->schema, {}));
-            batch_ = std::make_unique<columnar::RecordBatch>(*bound->schema);
         }
         bound_ = bound;
         return {};
@@ -187,7 +226,8 @@ class UnitWorker {
     Result<void> judge_slab(const Piece& piece, IngestedUnit& done) {
         const auto reader =
             piece.csv->read_slab(piece.slab, options_.block_bytes, options_.block_rows);
-        while (PX_TRY(reader->next(block_, deadline_))) PX_TRY(judge(block_, piece.file, done));
+        while (wanted_ && PX_TRY(reader->next(block_, deadline_)))
+            PX_TRY(judge(block_, piece.file, done));
         return {};
     }
 
@@ -199,24 +239,45 @@ class UnitWorker {
         contract::append_provenance(*batch_, files_[file].key, block, accepted_);
         done.accepted += static_cast<int64_t>(accepted_.size());
         for (contract::RejectedRow& bad : rejected_) {
+            if (overflowed_ || !wanted_) break;
             done.rejected.push_back(
                 {file, std::move(bad.verdict), block.positions[bad.row_index],
                  std::string(block.raw[bad.row_index].substr(0, options_.raw_bytes_max))});
+            rejected_bytes_ += size_of(done.rejected.back());
+            if (rejected_bytes_ >= options_.rejected_bytes_max) PX_TRY(relieve(done));
         }
         return encoder_->write(*batch_);
+    }
+
+    Result<void> relieve(IngestedUnit& done) {
+        IngestedUnit part;
+        part.schema = done.schema;
+        part.rejected = std::move(done.rejected);
+        part.last_file = done.last_file;
+        part.bytes_read = done.bytes_read;
+        done.rejected = {};
+        rejected_bytes_ = 0;
+        overflowed_ = !*spill_;
+        if (*spill_) wanted_ = PX_TRY((*spill_)(std::move(part)));
+        return {};
     }
 
     const SourceDefinition& source_;
     const std::vector<InputFile>& files_;
     const IngestOptions& options_;
     const Deadline& deadline_;
-    std::shared_ptr<const Bound> bound_;
+    std::shared_ptr<const Bound> bound_;              ///< of validator_
+    std::shared_ptr<const columnar::Schema> schema_;  ///< of encoder_ and batch_
     std::unique_ptr<contract::Validator> validator_;
     std::unique_ptr<columnar::RowGroupEncoder> encoder_;
     std::unique_ptr<columnar::RecordBatch> batch_;
     source::RecordBlock block_;
     std::vector<uint32_t> accepted_;
     std::vector<contract::RejectedRow> rejected_;
+    const Spill* spill_ = nullptr;
+    int64_t rejected_bytes_ = 0;  ///< of the unit at hand, not handed over yet
+    bool overflowed_ = false;
+    bool wanted_ = true;
 };
 
 /// Lets units pass one after another, in the order of their numbers.
@@ -298,17 +359,28 @@ class Ingest {
 
     Result<void> process(UnitWorker& worker, Unit& unit) {
         const size_t number = unit.number;
-        const bool alone = options_.thread_count <= 1;
-        contract::PendingKeys keys;
-        IngestedUnit done = PX_TRY(
-            worker.work(unit, alone ? contract::UniqueApart{} : contract::UniqueApart{&keys}));
-        if (!alone && has_unique()) {
+        // Once it is clear what becomes of each record, a unit that waits for its turn may hand
+        // over a part of its rejected ones.
+        const UnitWorker::Spill spill = [&](IngestedUnit part) -> Result<bool> {
+            if (!take_turn_.wait(number)) return false;
+            PX_TRY(take_(std::move(part)));
+            return true;
+        };
+        IngestedUnit done;
+        if (options_.thread_count <= 1 || !has_unique()) {
+            done = PX_TRY(worker.work(unit, {}, spill));
+        } else {
+            contract::PendingKeys keys;
+            done = PX_TRY(worker.work(unit, contract::UniqueApart{&keys}, {}));
             if (!unique_turn_.wait(number)) return {};
             const auto found = find_duplicates(unit, keys);
             if (!found) return found.error();
             unique_turn_.pass();
-            if (!found->empty())
-                done = PX_TRY(worker.work(unit, contract::UniqueApart{nullptr, &*found}));
+            keys = {};
+            if (!found->empty() || worker.overflowed()) {
+                done = {};
+                done = PX_TRY(worker.work(unit, contract::UniqueApart{nullptr, &*found}, spill));
+            }
         }
         unit.pieces.clear();
         if (!take_turn_.wait(number)) return {};
@@ -326,7 +398,8 @@ class Ingest {
                                                              const contract::PendingKeys& keys) {
         if (unit.pieces.empty()) return std::vector<contract::Duplicate>{};
         if (!unique_) {
-            unique_ = PX_TRY(contract::Validator::create(source_.contract, unit.bound->binding));
+            unique_ = PX_TRY(
+                contract::Validator::create(source_.contract, unit.pieces.front().bound->binding));
         }
         return unique_->find_duplicates(keys);
     }

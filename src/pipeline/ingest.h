@@ -26,7 +26,8 @@ struct RejectedRecord {
     std::string raw;  ///< cut to what the quarantine keeps
 };
 
-/// What became of one unit.
+/// What became of one unit, or of a part of it: a unit with very many rejected records hands over
+/// parts that hold nothing else, in their order, before the rest.
 struct IngestedUnit {
     std::shared_ptr<const columnar::Schema> schema;
     columnar::RowGroup group;  ///< null: no row was accepted
@@ -39,14 +40,17 @@ struct IngestedUnit {
 
 struct IngestOptions {
     size_t thread_count = 1;
-    size_t raw_bytes_max = 1 << 20;    ///< of a rejected record
-    int64_t unit_bytes = 16LL << 20;   ///< text of a unit, about
-    int64_t unit_rows = 1 << 20;       ///< likewise
-    int64_t block_bytes = 48LL << 10;  ///< text parsed at once: fields stay in cache
-    int64_t block_rows = 512;          ///< likewise
+    size_t raw_bytes_max = 1 << 20;          ///< of a rejected record
+    int64_t rejected_bytes_max = 8LL << 20;  ///< of a unit, in memory at once; more than one
+                                             ///< record's only by that record
+    int64_t unit_bytes = 16LL << 20;         ///< text of a unit, about
+    int64_t unit_rows = 1 << 20;             ///< likewise
+    int64_t block_bytes = 48LL << 10;        ///< text parsed at once: fields stay in cache
+    int64_t block_rows = 512;                ///< likewise
 };
 
-/// Reads the files, which are of one format, to their end. take gets the units one after another,
+/// Reads the files, which are of one format, to their end. What threads hold at once, each: the
+/// text of a unit, its encoded rows and rejected_bytes_max. take gets the units one after another,
 /// never two at a time; its error ends the ingest. bound is told the extra columns of each file's
 /// header, in the order of the files. Errors: ContractViolated (header), Corrupt, Cancelled, those
 /// of take; the first in the order of the files.

@@ -11,6 +11,7 @@
 #include <random>
 #include <string>
 
+#include "pipeline/ingest.h"
 #include "store/memory/memory_object_store.h"
 #include "testing/matchers.h"
 #include "testing/temp_dir.h"
@@ -158,8 +159,7 @@ TEST_F(StageRecords, GiveTheSameBytesOnAnyNumberOfThreads) {
     EXPECT_GT(by_rule_["type"], 1000);
     EXPECT_GT(by_rule_["max"], 1000);
     EXPECT_GT(by_rule_["field_count"], 100);
-    for (const size_t threads : {2, 16})
-        EXPECT_TRUE(outcome(files, threads) == alone) << threads;
+    for (const size_t threads : {2, 16}) EXPECT_TRUE(outcome(files, threads) == alone) << threads;
 }
 
 TEST_F(StageRecords, TellTheFirstErrorWhateverTheNumberOfThreads) {
@@ -170,6 +170,97 @@ TEST_F(StageRecords, TellTheFirstErrorWhateverTheNumberOfThreads) {
     const std::string alone = outcome(files, 1);
     EXPECT_THAT(alone, HasSubstr("is never closed"));
     for (const size_t threads : {2, 4}) EXPECT_EQ(outcome(files, threads), alone) << threads;
+}
+
+TEST_F(StageRecords, TellAnErrorOfAFileBeforeThatOfTheHeaderBehindIt) {
+    // Small enough for one unit: the header is read before the records in front of it are judged.
+    const std::vector<InputFile> files{file("a.csv", "id,amount,comment\nA,1,x\nB,2,\"open\n"),
+                                       file("b.csv", "name,amount\n1,2\n")};
+    for (const size_t threads : {1, 2}) {
+        EXPECT_THAT(outcome(files, threads), HasSubstr("is never closed")) << threads;
+    }
+    const std::vector<InputFile> sound{file("a.csv", "id,amount,comment\nA,1,x\n"), files[1]};
+    for (const size_t threads : {1, 2}) {
+        const std::string told = outcome(sound, threads);
+        EXPECT_THAT(told, HasSubstr("b.csv")) << threads;
+        EXPECT_THAT(told, ::testing::Not(HasSubstr("is never closed"))) << threads;
+    }
+}
+
+TEST_F(StageRecords, AnotherOrderOfTheColumnsChangesNoByte) {
+    const std::string usual = "id,amount,comment\n";
+    const std::string other = "comment,id,amount\n";
+    std::string rows;
+    std::string turned;
+    for (int i = 0; i < 1000; ++i) {
+        rows += fmt::format("ID-{:04},{},c{}\n", i % 990, i, i % 7);
+        turned += fmt::format("c{},ID-{:04},{}\n", i % 7, i % 990, i);
+    }
+    // Same places, same values: the same row group, whatever stands in front.
+    const std::string first = "id,amount,comment\nfirst,1,x\n";
+    const std::string same =
+        outcome({file("a.csv", first), file("b.csv", usual + rows), file("c.csv", first)}, 1);
+    const int64_t accepted = accepted_;
+    EXPECT_EQ(accepted, 991);
+    for (const size_t threads : {1, 4}) {
+        const std::string mixed = outcome(
+            {file("a.csv", first), file("b.csv", other + turned), file("c.csv", first)}, threads);
+        EXPECT_EQ(accepted_, accepted);
+        EXPECT_EQ(by_rule_["unique"], 11);
+        const auto rows_of = [](const std::string& json) {
+            return boost::json::serialize(boost::json::parse(json).at("rows"));
+        };
+        EXPECT_EQ(rows_of(mixed), rows_of(same)) << threads;
+    }
+}
+
+TEST_F(StageRecords, VeryManyRejectedOnesAreHandedOverInParts) {
+    std::string text = csv("id,amount,comment", 5, 1 << 20);
+    for (int i = 0; i < 20'000; ++i) text += fmt::format("ID-{},bad,\n", i);
+    const std::vector<InputFile> files{file("a.csv", text),
+                                       file("b.csv", csv("id,amount,comment", 6, 1 << 20))};
+    struct Seen {
+        std::vector<std::string> rejected;
+        int64_t accepted = 0;
+        size_t unit_count = 0;
+        size_t largest = 0;  ///< rejected records of a unit
+        size_t group_count = 0;
+    };
+    const auto ingest = [&](int64_t bytes_max, size_t threads) {
+        IngestOptions options;
+        options.thread_count = threads;
+        options.unit_bytes = 1 << 19;
+        options.rejected_bytes_max = bytes_max;
+        Seen seen;
+        const Deadline deadline = Deadline::never();
+        const auto done = ingest_records(
+            source_, files, options, deadline, [](const std::vector<std::string>&) {},
+            [&](IngestedUnit unit) -> Result<void> {
+                seen.accepted += unit.accepted;
+                ++seen.unit_count;
+                seen.group_count += unit.group ? 1 : 0;
+                seen.largest = std::max(seen.largest, unit.rejected.size());
+                for (const RejectedRecord& bad : unit.rejected) {
+                    seen.rejected.push_back(fmt::format(
+                        "{} {} {} {} {} {}", bad.file, bad.verdict.rule, bad.verdict.column,
+                        bad.position.line, bad.position.byte_start, bad.raw));
+                }
+                return {};
+            });
+        EXPECT_THAT(done, IsOk());
+        return seen;
+    };
+    const Seen whole = ingest(1LL << 40, 1);
+    EXPECT_GT(whole.largest, 10'000U);
+    EXPECT_GT(whole.rejected.size(), 20'000U);
+    for (const size_t threads : {1, 2, 8}) {
+        const Seen parts = ingest(100'000, threads);
+        EXPECT_TRUE(parts.rejected == whole.rejected) << threads;
+        EXPECT_EQ(parts.accepted, whole.accepted) << threads;
+        EXPECT_EQ(parts.group_count, whole.group_count) << threads;
+        EXPECT_GT(parts.unit_count, whole.unit_count + 20) << threads;
+        EXPECT_LT(parts.largest, 1000U) << threads;
+    }
 }
 
 }  // namespace

@@ -1035,6 +1035,15 @@ class PostgresCatalog final : public Catalog {
         return pool_.read([&](Session& session) { return newest_release(session); });
     }
 
+    Result<std::optional<ReleaseId>> latest_release_id() override {
+        return pool_.read([&](Session& session) -> Result<std::optional<ReleaseId>> {
+            const Rows rows = PX_TRY(session.execute(
+                "SELECT release_id FROM releases ORDER BY release_id DESC LIMIT 1"));
+            if (rows.row_count() == 0) return std::optional<ReleaseId>();
+            return std::optional(ReleaseId{rows.int64(0, 0)});
+        });
+    }
+
     Result<std::optional<Release>> release(ReleaseId id) override {
         return pool_.read([&](Session& session) -> Result<std::optional<Release>> {
             Rows rows = PX_TRY(session.execute(fmt::format("{} WHERE r.release_id = $1", kReleases),

@@ -685,6 +685,15 @@ class SqliteCatalog final : public Catalog {
         return pool_.read([&](Database& database) { return newest_release(database); });
     }
 
+    Result<std::optional<ReleaseId>> latest_release_id() override {
+        return pool_.read([&](Database& database) -> Result<std::optional<ReleaseId>> {
+            Statement newest = PX_TRY(database.prepare(
+                "SELECT release_id FROM releases ORDER BY release_id DESC LIMIT 1"));
+            if (!PX_TRY(newest.step())) return std::optional<ReleaseId>();
+            return std::optional(ReleaseId{newest.column_int64(0)});
+        });
+    }
+
     Result<std::optional<Release>> release(ReleaseId id) override {
         return pool_.read([&](Database& database) -> Result<std::optional<Release>> {
             Statement ids = PX_TRY(

@@ -19,6 +19,7 @@ namespace {
 
 constexpr size_t kBlockRows = 512;  // rows between looks at the deadline, and codes scored at once
 constexpr size_t kPostingsPerCheck = 65536;  // postings between looks at the deadline
+constexpr size_t kCopiedMax = 128;           // vectors copied out of a file at most
 constexpr size_t kBeamMin = 96;              // nearest points a graph is searched for at least
 // What one row costs in a scan and in a graph, where it comes from anywhere, and how many rows a
 // point of the beam makes a graph look at; measured with 384 dimensions (bench/vector_index.py).
@@ -48,12 +49,19 @@ std::vector<uint8_t> wanted_codes(size_t count, const std::vector<std::string>& 
     return flags;
 }
 
-/// Keeps the bits whose point passes.
+/// Keeps the bits whose point passes. pass: without branches, called for points of the bitmap only.
 template <class Pass>
 void intersect(Bitmap& allowed, Pass&& pass) {
     std::vector<uint64_t>& words = allowed.words();
     for (size_t w = 0; w < words.size(); ++w) {
         uint64_t rest = words[w];
+        if (rest == ~uint64_t{0}) {
+            uint64_t all = 0;
+            for (size_t bit = 0; bit < 64; ++bit)
+                all |= static_cast<uint64_t>(pass(w * 64 + bit)) << bit;
+            words[w] = all;
+            continue;
+        }
         uint64_t kept = 0;
         while (rest != 0) {
             const auto bit = static_cast<size_t>(__builtin_ctzll(rest));
@@ -108,33 +116,57 @@ std::optional<Bitmap> allowed_points(const LiveSegment& live, const FoldedFilter
         by_code(segment.source(), flags);
     }
     if (filter.from || filter.to) {
+        // kNoDate is the least value there is.
+        const int64_t from = std::max(filter.from.value_or(kNoDate + 1), kNoDate + 1);
+        const int64_t to = filter.to.value_or(std::numeric_limits<int64_t>::max());
+        const bool has_end = filter.to.has_value();
         intersect(allowed, [&](size_t ordinal) {
             const int64_t created = segment.created_at(ordinal);
-            return created != kNoDate && (!filter.from || created >= *filter.from) &&
-                   (!filter.to || created < *filter.to);
+            return (created >= from) & ((created < to) | !has_end);
         });
     }
     return allowed;
 }
 
-/// Calls body(first row, row count) for the rows of [begin, end) that are allowed: whole words
-/// while they are dense, single rows where they are sparse.
-template <class Body>
-void for_allowed_rows(const Bitmap& allowed, size_t begin, size_t end, Body&& body) {
-    if (allowed.empty()) return body(begin, end - begin);
-    for (size_t w = begin / 64; w * 64 < end; ++w) {
-        uint64_t word = allowed.words()[w];
-        if (word == 0) continue;
-        if (__builtin_popcountll(word) >= 24) {
-            body(w * 64, std::min<size_t>(64, end - w * 64));
-            continue;
+/// Scores the rows of [begin, end) that are allowed: all at once while they are dense, else those
+/// alone. take(ordinal, sum). room: of kBlockRows values each.
+struct BlockRoom {
+    std::vector<uint32_t> ordinals = std::vector<uint32_t>(kBlockRows);
+    std::vector<int32_t> sums = std::vector<int32_t>(kBlockRows);
+};
+template <class Take>
+void scan_rows(const Bitmap& allowed, const CodeRows& rows, size_t begin, size_t end,
+               const CodeQuery& query, const kernels::Kernels& kernels, BlockRoom& room,
+               Take&& take) {
+    constexpr size_t kDense = 3;  // one of so many rows: reading past the others is as fast
+    const size_t n = end - begin;
+    size_t count = n;
+    if (!allowed.empty()) {
+        count = 0;
+        for (size_t w = begin / 64; w * 64 < end; ++w)
+            count += static_cast<size_t>(__builtin_popcountll(allowed.words()[w]));
+    }
+    if (count == 0) return;
+    if (count * kDense >= n) {
+        kernels.dot_codes(rows.at(begin), rows.stride, n, query.codes(), room.sums.data());
+        for (size_t i = 0; i < n; ++i) {
+            if (count == n || allowed.test(begin + i))
+                take(static_cast<uint32_t>(begin + i), room.sums[i]);
         }
-        while (word != 0) {
+        return;
+    }
+    count = 0;
+    for (size_t w = begin / 64; w * 64 < end; ++w) {
+        for (uint64_t word = allowed.words()[w]; word != 0; word &= word - 1) {
             const auto bit = static_cast<size_t>(__builtin_ctzll(word));
-            word &= word - 1;
-            body(w * 64 + bit, 1);
+            room.ordinals[count++] = static_cast<uint32_t>(w * 64 + bit);
+            const uint8_t* row = rows.at(w * 64 + bit);
+            for (size_t at = 0; at < rows.stride; at += 64) __builtin_prefetch(row + at);
         }
     }
+    kernels.dot_rows(rows.codes, rows.stride, room.ordinals.data(), count, query.codes(),
+                     room.sums.data());
+    for (size_t i = 0; i < count; ++i) take(room.ordinals[i], room.sums[i]);
 }
 
 /// A graph passes over what a filter forbids, so that it looks at more rows the less is allowed; a
@@ -260,7 +292,7 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_dense(const std::vector<fl
     Floor floor(k);
     std::vector<Candidate> candidates;
     size_t compact_at = 4096 + 8 * k;
-    std::vector<int32_t> dots(kBlockRows);
+    BlockRoom room;
     for (size_t s = 0; s < segments_.size(); ++s) {
         const Segment& segment = *segments_[s].segment;
         PX_TRY(segment.verify_rest());
@@ -287,16 +319,11 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_dense(const std::vector<fl
         }
         for (size_t begin = 0; begin < n; begin += kBlockRows) {
             PX_TRY(deadline.check());
-            for_allowed_rows(
-                *allowed, begin, std::min(n, begin + kBlockRows), [&](size_t first, size_t count) {
-                    kernels_.dot_codes(rows.at(first), stride, count, coded.codes(), dots.data());
-                    for (size_t i = 0; i < count; ++i) {
-                        const float similarity = coded.similarity(dots[i], rows.scales[first + i]);
-                        if (!(similarity + bound >= floor.value())) continue;
-                        if (!allowed->empty() && !allowed->test(first + i)) continue;
-                        take(static_cast<uint32_t>(first + i), similarity);
-                    }
-                });
+            scan_rows(*allowed, rows, begin, std::min(n, begin + kBlockRows), coded, kernels_, room,
+                      [&](uint32_t ordinal, int32_t sum) {
+                          const float similarity = coded.similarity(sum, rows.scales[ordinal]);
+                          if (similarity + bound >= floor.value()) take(ordinal, similarity);
+                      });
             if (candidates.size() > compact_at) {
                 std::erase_if(candidates,
                               [&](const Candidate& c) { return c.upper < floor.value(); });
@@ -307,18 +334,29 @@ Result<std::vector<ScoredPoint>> EmbeddedView::search_dense(const std::vector<fl
     std::erase_if(candidates, [&](const Candidate& c) { return c.upper < floor.value(); });
     std::vector<ScoredPoint> found;
     found.reserve(candidates.size());
+    // A few vectors are copied out of the file: the pages of all that were ever found would make
+    // this process several times as large. Many are read where they are mapped.
+    const bool is_copied = candidates.size() <= kCopiedMax;
+    std::vector<float> copy(is_copied ? width_ : 0);
     constexpr size_t kAhead = 4;
     for (size_t i = 0; i < candidates.size(); ++i) {
         if (i % kBlockRows == 0) PX_TRY(deadline.check());
-        const auto row_of = [&](size_t place) {
-            const uint64_t handle = candidates[place].handle;
-            return segments_[segment_of(handle)].segment->vector(ordinal_of(handle));
+        const auto segment_at = [&](size_t place) -> const Segment& {
+            return *segments_[segment_of(candidates[place].handle)].segment;
         };
-        if (i + kAhead < candidates.size()) {
-            const float* next = row_of(i + kAhead);
-            for (size_t d = 0; d < width_; d += 16) __builtin_prefetch(next + d);
+        const size_t ordinal = ordinal_of(candidates[i].handle);
+        const float* row = nullptr;
+        if (is_copied) {
+            row = PX_TRY(segment_at(i).read_vector(ordinal, copy.data()));
+        } else {
+            row = segment_at(i).vector(ordinal);
+            if (i + kAhead < candidates.size()) {
+                const float* next =
+                    segment_at(i + kAhead).vector(ordinal_of(candidates[i + kAhead].handle));
+                for (size_t d = 0; d < width_; d += 16) __builtin_prefetch(next + d);
+            }
         }
-        found.push_back({candidates[i].handle, kernels_.dot_f32(row_of(i), query.data(), width_)});
+        found.push_back({candidates[i].handle, kernels_.dot_f32(row, query.data(), width_)});
     }
     return best(std::move(found), k);
 }

@@ -273,7 +273,7 @@ Result<std::shared_ptr<const Segment>> Segment::open(const std::filesystem::path
     }
     void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
     const int error_number = errno;
-    ::close(descriptor);
+    segment->descriptor_ = descriptor;
     if (mapped == MAP_FAILED) {
         return fail_errno(error_number,
                           fmt::format("cannot map index segment {}.pxseg", segment->name_));
@@ -295,6 +295,34 @@ Result<std::shared_ptr<const Segment>> Segment::parse(std::span<const uint8_t> b
 
 Segment::~Segment() {
     if (mapped_) ::munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
+    if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void Segment::forget(SectionKind kind) const {
+    if (!mapped_ || (kind != SectionKind::Vectors && kind != SectionKind::Text)) return;
+    const std::span<const uint8_t> bytes = sections_.at(kind).bytes;
+    const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+    const auto begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
+    const uintptr_t end = reinterpret_cast<uintptr_t>(bytes.data() + bytes.size()) / page * page;
+    // Advice: what is read again comes from the file's cache.
+    if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+Result<const float*> Segment::read_vector(size_t ordinal, float* room) const {
+    if (descriptor_ < 0) return vector(ordinal);
+    const size_t size = width_ * sizeof(float);
+    const auto at =
+        static_cast<size_t>(reinterpret_cast<const uint8_t*>(vector(ordinal)) - bytes_.data());
+    for (size_t done = 0; done < size;) {
+        const ssize_t got = ::pread(descriptor_, reinterpret_cast<char*>(room) + done, size - done,
+                                    static_cast<off_t>(at + done));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0)
+            return fail_errno(errno, fmt::format("cannot read index segment {}.pxseg", name_));
+        if (got == 0) return corrupt("it became shorter while it was open");
+        done += static_cast<size_t>(got);
+    }
+    return room;
 }
 
 Result<void> Segment::verify(SectionKind kind) const {
@@ -302,6 +330,7 @@ Result<void> Segment::verify(SectionKind kind) const {
     if (crc32c(0, section.bytes.data(), section.bytes.size()) != section.crc) {
         return corrupt(fmt::format("checksum of section {} does not match", kind_name(kind)));
     }
+    forget(kind);
     return {};
 }
 
@@ -423,7 +452,12 @@ Result<void> Segment::load(uint64_t& verify_bytes) {
     auto graph = Graph::parse(bytes_of(SectionKind::Graph), n);
     if (!graph) return corrupt(graph.error().message);
     graph_ = *graph;
-    for (size_t i = 0; i < n; ++i) total_length_ += lengths_[i];
+    for (size_t i = 0; i < n; ++i) {
+        // One that is no number would make every comparison of its row false.
+        if (!std::isfinite(scales_[i]) || scales_[i] < 0)
+            return corrupt("section scales has a value that is no scale");
+        total_length_ += lengths_[i];
+    }
     const auto table_of = [&](SectionKind kind, StringTable::Order order) {
         auto parsed = StringTable::parse(bytes_of(kind), order, kind_name(kind));
         if (!parsed) parsed = corrupt(parsed.error().message);

@@ -165,6 +165,10 @@ class Segment {
     const uint8_t* codes() const { return codes_; }
     const float* scales() const { return scales_; }
     const float* vector(size_t ordinal) const { return vectors_ + ordinal * width_; }
+    /// The vector's values, at the mapped ones or copied into width() floats of the caller: that
+    /// way the pages it lies in are not kept in this process. Errors: Corrupt (the file ends
+    /// early).
+    Result<const float*> read_vector(size_t ordinal, float* room) const;
     chunk::Span span(size_t ordinal) const {
         return {spans_[2 * ordinal], spans_[2 * ordinal + 1]};
     }
@@ -200,6 +204,8 @@ class Segment {
     Result<void> load(uint64_t& verify_bytes);
     Error corrupt(std::string what) const;
     Result<void> verify(SectionKind kind) const;
+    /// Gives the pages of a section that searches seldom read back to the system's cache.
+    void forget(SectionKind kind) const;
 
     struct Section {
         uint32_t crc = 0;
@@ -208,6 +214,7 @@ class Segment {
     std::string name_;
     std::span<const uint8_t> bytes_;
     bool mapped_ = false;
+    int descriptor_ = -1;  ///< of the mapped file
     uint32_t point_count_ = 0;
     size_t width_ = 0, stride_ = 0;
     float error_max_ = 0, norm_max_ = 0;

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <filesystem>
+#include <limits>
 #include <memory>
 #include <random>
 
@@ -237,6 +239,82 @@ TEST(Segment, SurvivesRandomMutationsWithRightChecksums) {
         exercise(*segment);
     }
     EXPECT_GT(accepted, 100U) << "the mutations no longer get past the checksums";
+}
+
+TEST(Segment, AScaleThatIsNoNumberIsDamage) {
+    const std::string bytes = sample_bytes(3, 4);
+    // Behind the ids and the codes, each at a multiple of 64.
+    const size_t scales = 64 + 64 + 3 * 64;
+    for (const float wrong :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -1.0F}) {
+        std::string damaged = bytes;
+        std::memcpy(damaged.data() + scales + 4, &wrong, sizeof(wrong));
+        repair(damaged);
+        const Aligned memory(damaged);
+        uint64_t budget = UINT64_MAX;
+        EXPECT_THAT(Segment::parse(memory.span(), "s", budget),
+                    IsError(ErrorCode::Corrupt, "section scales"))
+            << wrong;
+    }
+}
+
+TEST(Segment, VectorsCopiedOutOfTheFileAreThoseThatAreMapped) {
+    const std::string bytes = sample_bytes();
+    px::testing::TempDir folder;
+    px::testing::write_file(folder / "s", bytes);
+    uint64_t budget = UINT64_MAX;
+    const auto segment = *Segment::open(folder / "s", "s", bytes.size(), budget);
+    std::vector<float> room(segment->width());
+    for (size_t i = 0; i < segment->point_count(); ++i) {
+        const auto row = segment->read_vector(i, room.data());
+        ASSERT_THAT(row, IsOk());
+        EXPECT_NE(*row, segment->vector(i));
+        EXPECT_EQ(std::memcmp(*row, segment->vector(i), room.size() * sizeof(float)), 0);
+    }
+    std::filesystem::resize_file(folder / "s", 64);
+    EXPECT_THAT(segment->read_vector(0, room.data()),
+                IsError(ErrorCode::Corrupt, "became shorter"));
+}
+
+TEST(Segment, AFilterOfAnyShareScansWhatItAdmitsAndNothingElse) {
+    PointMaker maker(8, 24);
+    std::vector<Point> points = maker.points(0, 3000);
+    std::vector<PointRef> refs;
+    for (size_t i = 0; i < points.size(); ++i) {
+        points[i].created_at =
+            i % 7 == 6 ? std::nullopt : std::optional<TimestampMicros>(i * 7919 % 1000);
+        refs.push_back(ref_of(points[i]));
+    }
+    px::testing::TempDir folder;
+    const auto written = *write_segment(folder / "s", refs, 24, {}, Deadline::never());
+    uint64_t budget = UINT64_MAX;
+    LiveSegment live;
+    live.segment = *Segment::open(folder / "s", written.name, written.size, budget);
+    live.living = live.segment->point_count();
+    live.living_length = live.segment->total_length();
+    const EmbeddedView view({}, 24, {live}, kernels::best());
+    for (const int64_t from : {-1, 0, 200}) {
+        for (const int64_t to : {0, 1, 10, 100, 300, 500, 1000, -1}) {
+            Filter filter;
+            if (from >= 0) filter.from = from;
+            if (to >= 0) filter.to = to;
+            const std::vector<float> query = maker.vector();
+            std::vector<float> scores;
+            for (const Point& point : points) {
+                if ((from >= 0 || to >= 0) && !point.created_at) continue;
+                if (from >= 0 && *point.created_at < from) continue;
+                if (to >= 0 && *point.created_at >= to) continue;
+                scores.push_back(kernels::best().dot_f32(query.data(), point.vector.data(), 24));
+            }
+            std::sort(scores.begin(), scores.end(), std::greater<>());
+            scores.resize(std::min<size_t>(scores.size(), 10));
+            std::vector<float> found;
+            for (const ScoredPoint& hit :
+                 *view.search_dense(query, 10, filter, Deadline::never(), Accuracy::Fast))
+                found.push_back(hit.score);
+            EXPECT_EQ(found, scores) << from << " to " << to;
+        }
+    }
 }
 
 TEST(Segment, NamesAVersionItCannotRead) {
