@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent / "lib"))
 from harness import check, report_rows, small_home  # noqa: E402
 from proxy import FAULTS, HTTP_FAULTS, Proxy  # noqa: E402
 from remote import copy_of, remote, servers, with_servers  # noqa: E402
-from servers import ACCOUNT  # noqa: E402
+from servers import ACCOUNT, Azurite  # noqa: E402
 
 SECONDS = 75  # of the sample
 ALL = "--all" in sys.argv
@@ -21,12 +21,16 @@ if ALL:
     sys.argv.remove("--all")
 
 
+def port_of(azurite):
+    return int(azurite.endpoint.rsplit(":", 1)[1].split("/")[0])
+
+
 class Stage:
     """A pipeline with one release whose services stand behind proxies, and what the second release has to be."""
 
     def __init__(self, px):
         self.number = 0
-        self.azure = Proxy(int(servers["azurite"].endpoint.rsplit(":", 1)[1].split("/")[0]))
+        self.azure = Proxy(port_of(servers["azurite"]))
         self.postgres = Proxy(servers["postgres"].port)
         self.base = small_home(px)
         self.base.write("pipeline.yaml", (self.base.folder / "pipeline.yaml").read_text().split("models:")[0])
@@ -41,6 +45,10 @@ class Stage:
     def ready(self):
         """A copy with its first release, about to make the second."""
         self.number += 1
+        if self.number % 200 == 0:  # it keeps what it has in memory, and has only so much
+            servers["azurite"].stop()
+            servers["azurite"] = Azurite()
+            self.azure.upstream = port_of(servers["azurite"])
         name = f"fault{self.number}"
         home = copy_of(self.base, name)
         self.azure.set()

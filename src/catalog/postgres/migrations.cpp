@@ -138,7 +138,7 @@ DO $do$ BEGIN
                        'SELECT id, title, author, created_at, category, ingested_at FROM %I.analytics_metadata',
                        current_schema());
     END IF;
-EXCEPTION WHEN unique_violation OR duplicate_table THEN
+EXCEPTION WHEN unique_violation OR duplicate_table OR duplicate_object THEN
     NULL;
 END $do$;
 )sql";
